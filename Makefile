@@ -1,0 +1,46 @@
+# make demo   the main job, on a scratch home, without root
+# make test   everything that can be tested here
+# make check  linters, types, formats, a build in which warnings are errors
+# Missing Debian packages are installed where this runs as root and apt-get is there, else named.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: demo test check format clean packages
+
+demo: $(VENV)/ready
+	rm -rf build/demo && mkdir -p build/demo/qmail/control build/demo/qmail/users
+	./build_libvpopmail.sh --prefix "$(CURDIR)/build/demo/vpopmail" --qmail "$(CURDIR)/build/demo/qmail"
+	$(PY) -m pip install --quiet --no-build-isolation --no-deps --force-reinstall .
+	cd build/demo && ../../$(PY) ../../examples/demo.py vpopmail qmail
+
+test: $(VENV)/ready
+	tests/run.sh $(PY)
+
+check: $(VENV)/ready
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	git ls-files -- "csrc/*.[ch]" | xargs $(VENV)/bin/clang-format --dry-run -Werror
+	CFLAGS="-Wconversion -Werror" ./build_libvpopmail.sh --prefix "$(CURDIR)/build/check/vpopmail" --qmail /var/qmail
+	gcc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wconversion -Werror -O2 -Icsrc/libvpopmail/include \
+	    -c csrc/binding/binding.c -o build/check/binding.o
+
+format: $(VENV)/ready
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+	git ls-files -- "csrc/*.[ch]" | xargs $(VENV)/bin/clang-format -i
+
+clean:
+	rm -rf build dist .venv *.egg-info vpopmail_ext/_binding.c vpopmail_ext/*.so
+
+packages:
+	@tests/packages.sh
+
+$(VENV)/ready: pyproject.toml tests/packages.sh
+	@tests/packages.sh
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip setuptools cffi
+	$(PY) -m pip install --quiet $$($(PY) tests/requirements.py)
+	touch $@

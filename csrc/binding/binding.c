@@ -1,0 +1,115 @@
+/* Between Python and libvpopmail: hands arguments over, copies results out. With the bundled library,
+ * which is thread-safe and leaves the process alone, that is all there is to it. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "binding.h"
+#include "vauth.h"
+#include "vpopmail.h"
+
+#ifndef VPOPMAIL_EXT_BUNDLED
+#error "this libvpopmail is not vpopmail_ext's own; link the bundled one (unset VPOPMAIL_HOME)"
+#endif
+
+void vpx_free(struct vpx_bytes *bytes) {
+    if (bytes->data)
+        explicit_bzero(bytes->data, bytes->size);
+    free(bytes->data);
+    bytes->data = NULL;
+    bytes->size = 0;
+}
+
+int vpx_configure(const char *home, const char *qmail) {
+    return vpopmail_set_home(home, qmail);
+}
+
+int vpx_add_domain(const char *domain, const char *dir, unsigned int uid, unsigned int gid) {
+    return vadddomain((char *)domain, (char *)dir, uid, gid);
+}
+
+int vpx_del_domain(const char *domain) {
+    return vdeldomain((char *)domain);
+}
+
+int vpx_add_alias_domain(const char *alias_domain, const char *real_domain) {
+    return vaddaliasdomain((char *)alias_domain, (char *)real_domain);
+}
+
+int vpx_add_user(const char *user, const char *domain, const char *password, const char *gecos,
+                 int apop) {
+    return vadduser((char *)user, (char *)domain, (char *)password, (char *)gecos, apop);
+}
+
+int vpx_del_user(const char *user, const char *domain) {
+    return vdeluser((char *)user, (char *)domain);
+}
+
+int vpx_passwd(const char *user, const char *domain, const char *password, int apop) {
+    return vpasswd((char *)user, (char *)domain, (char *)password, apop);
+}
+
+int vpx_set_user_quota(const char *user, const char *domain, const char *quota) {
+    return vsetuserquota((char *)user, (char *)domain, (char *)quota);
+}
+
+int vpx_alias_add(const char *alias, const char *domain, const char *line) {
+    return valias_insert((char *)alias, (char *)domain, (char *)line);
+}
+
+int vpx_alias_del(const char *alias, const char *domain) {
+    return valias_delete((char *)alias, (char *)domain);
+}
+
+int vpx_alias_del_domain(const char *domain) {
+    return valias_delete_domain((char *)domain);
+}
+
+int vpx_auth_user(const char *user, const char *domain, const char *password) {
+    return vpopmail_authenticate(user, domain, password);
+}
+
+int vpx_alias_get(const char *alias, const char *domain, struct vpx_bytes *out) {
+    return vpopmail_alias(alias, domain, &out->data, &out->size);
+}
+
+int vpx_alias_get_all(const char *domain, struct vpx_bytes *out) {
+    return vpopmail_aliases(domain, &out->data, &out->size);
+}
+
+static int copy_text(const char *text, struct vpx_bytes *out) {
+    out->data = strdup(text);
+    out->size = out->data ? strlen(text) : 0;
+    return out->data ? VA_SUCCESS : VA_MEMORY_ALLOC_ERR;
+}
+
+int vpx_error(int code, struct vpx_bytes *out) {
+    return copy_text(verror(code), out);
+}
+
+void vpx_library(struct vpx_library *out) {
+    uid_t uid;
+    gid_t gid;
+    vpopmail_get_ids(&uid, &gid);
+    *out = (struct vpx_library){
+        .bundled = 1, .uid = uid, .gid = gid, .version = VERSION, .auth_module = "cdb"};
+}
+
+static int told(int get(char *out, size_t size), struct vpx_bytes *out) {
+    int length = get(NULL, 0);
+    out->data = length < 0 ? NULL : malloc((size_t)length + 1);
+    out->size = 0;
+    if (!out->data)
+        return VA_MEMORY_ALLOC_ERR;
+    int now = get(out->data, (size_t)length + 1); /* cut where it grew meanwhile */
+    out->size = now < 0 ? 0 : strlen(out->data);
+    return VA_SUCCESS;
+}
+
+int vpx_home(struct vpx_bytes *out) {
+    return told(vpopmail_get_home, out);
+}
+
+int vpx_qmail(struct vpx_bytes *out) {
+    return told(vpopmail_get_qmail, out);
+}

@@ -1,0 +1,326 @@
+/* Aliases: `.qmail-NAME` in the domain's directory, dots of the name written as colons.
+ *
+ * vpopmail has no lock for them; the domain's directory is locked instead, which leaves no file. A file
+ * is replaced whole. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "file.h"
+#include "include/vauth.h"
+#include "linefile.h"
+#include "thread.h"
+#include "user.h"
+
+#define PREFIX ".qmail-"
+#define LINE_SHOWN (MAX_ALIAS_LINE - 1)
+
+/* .qmail-NAME; false for a name that would lead out of the directory. */
+static bool file_of(const char *alias, struct buf *name) {
+    if (strchr(alias, '/') || strlen(alias) > MAX_PW_NAME)
+        return false;
+    buf_str(name, PREFIX);
+    for (const char *p = alias; *p; p++)
+        buf_char(name, *p == '.' ? ':' : *p);
+    return buf_c(name) != NULL;
+}
+
+static bool open_domain(struct session *s, const char *domain) {
+    return session_begin(s, "", domain) > 0 && s->store.dir >= 0;
+}
+
+/* --- changing ----------------------------------------------------------------------------------- */
+
+static int append(const struct store *s, const char *file, const char *line) {
+    struct buf text = {0};
+    int error = file_read(s->dir, file, &text);
+    if (error == -ENOENT)
+        error = 0;
+    buf_str(&text, line);
+    buf_char(&text, '\n');
+    if (!error)
+        error = text.failed ? -ENOMEM
+                            : file_write(s->dir, file, (struct span){text.data, text.len}, 0600, s->uid,
+                                         s->gid);
+    buf_free(&text);
+    return error;
+}
+
+int valias_insert(char *alias, char *domain, char *line) {
+    struct session s;
+    struct buf file = {0};
+    struct lock lock = LOCK_NONE;
+    if (!alias || !domain || !line)
+        return VA_NULL_POINTER;
+    if (strlen(alias) > MAX_PW_NAME)
+        return VA_USER_NAME_TOO_LONG;
+    if (strlen(domain) > MAX_PW_DOMAIN)
+        return VA_DOMAIN_NAME_TOO_LONG;
+    if (strlen(line) >= MAX_ALIAS_LINE)
+        return VA_ALIAS_LINE_TOO_LONG;
+    int code = open_domain(&s, domain) && file_of(alias, &file) ? VA_SUCCESS : VA_ILLEGAL_USERNAME;
+    if (code == VA_SUCCESS) {
+        int error = lock_dir(s.store.dir, &lock);
+        if (!error)
+            error = append(&s.store, file.data, line);
+        lock_release(&lock);
+        bool refused = error == -ELOOP || error == -EINVAL; /* a link, or no file */
+        code = error ? error_code(error, refused ? VA_ILLEGAL_USERNAME : VA_COULD_NOT_OPEN_DOT_QMAIL)
+                     : VA_SUCCESS;
+    }
+    buf_free(&file);
+    session_end(&s);
+    return code;
+}
+
+static bool is_line(struct span line, const void *wanted) {
+    return span_is(line, wanted);
+}
+
+/* Takes every such line out; an alias without lines left goes. */
+static int take_out(const struct store *s, const char *file, const char *line) {
+    struct buf text = {0}, left = {0};
+    int error = file_read(s->dir, file, &text);
+    long dropped = error ? error
+                         : linefile_drop((struct span){text.data, text.len}, is_line, line, &left);
+    error = dropped < 0 ? (int)dropped : 0;
+    if (!error && dropped > 0 && left.len == 0)
+        error = unlinkat(s->dir, file, 0) ? -errno : dir_sync(s->dir);
+    else if (!error && dropped > 0)
+        error = file_write(s->dir, file, (struct span){left.data, left.len}, 0600, s->uid, s->gid);
+    buf_free(&text);
+    buf_free(&left);
+    return error ? error : dropped ? 0 : -ENOENT;
+}
+
+int valias_remove(char *alias, char *domain, char *line) {
+    struct session s;
+    struct buf file = {0};
+    struct lock lock = LOCK_NONE;
+    if (!alias || !domain || !line)
+        return VA_NULL_POINTER;
+    int error = open_domain(&s, domain) && file_of(alias, &file) ? 0 : -ENOENT;
+    if (!error)
+        error = lock_dir(s.store.dir, &lock);
+    if (!error)
+        error = take_out(&s.store, file.data, line);
+    lock_release(&lock);
+    buf_free(&file);
+    session_end(&s);
+    return error ? error_code(error, VA_ILLEGAL_USERNAME) : VA_SUCCESS;
+}
+
+int valias_delete(char *alias, char *domain) {
+    struct session s;
+    struct buf file = {0};
+    struct lock lock = LOCK_NONE;
+    if (!alias || !domain)
+        return VA_NULL_POINTER;
+    int error = open_domain(&s, domain) && file_of(alias, &file) ? 0 : -ENOENT;
+    if (!error)
+        error = lock_dir(s.store.dir, &lock);
+    if (!error)
+        error = unlinkat(s.store.dir, file.data, 0) ? -errno : dir_sync(s.store.dir);
+    lock_release(&lock);
+    buf_free(&file);
+    session_end(&s);
+    return error ? error_code(error, VA_ILLEGAL_USERNAME) : VA_SUCCESS;
+}
+
+/* --- reading ------------------------------------------------------------------------------------ */
+
+/* Opens an alias's file. A symbolic link (a mailing list's) is read where its target is the domain
+ * owner's or readable by all: root is not to show what its caller could not see. */
+static int open_alias(const struct store *s, const char *file) {
+    struct stat st;
+    int fd = file_open(s->dir, file, NULL);
+    if (fd != -ELOOP)
+        return fd;
+    fd = openat(s->dir, file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || !(st.st_uid == s->uid || st.st_mode & S_IROTH)) {
+        fd_close(fd);
+        return -EPERM;
+    }
+    return fd;
+}
+
+/* Each line, cut into pieces of 159 bytes as vpopmail reads it, after `mark` and before a NUL. */
+static void put_lines(struct span text, const char *mark, struct buf *out) {
+    while (text.len) {
+        struct span piece = text;
+        if (piece.len > LINE_SHOWN)
+            piece.len = LINE_SHOWN;
+        const char *end = memchr(piece.data, '\n', piece.len);
+        size_t taken = end ? (size_t)(end - piece.data) + 1 : piece.len;
+        const char *nul = memchr(piece.data, '\0', taken);
+        buf_str(out, mark);
+        buf_add(out, piece.data, nul ? (size_t)(nul - piece.data) : end ? taken - 1 : taken);
+        buf_char(out, '\0');
+        text = (struct span){text.data + taken, text.len - taken};
+    }
+}
+
+static int read_alias(const struct store *s, const char *file, const char *mark, struct buf *out) {
+    struct buf text = {0};
+    int fd = open_alias(s, file);
+    if (fd < 0)
+        return fd;
+    int error = fd_read(fd, &text);
+    fd_close(fd);
+    if (!error)
+        put_lines((struct span){text.data, text.len}, mark, out);
+    buf_free(&text);
+    return error;
+}
+
+static int give(struct buf *out, int code, char **data, size_t *size) {
+    *data = code == VA_SUCCESS ? buf_c(out) : NULL;
+    *size = out->len;
+    if (code == VA_SUCCESS && !*data)
+        code = VA_MEMORY_ALLOC_ERR;
+    if (!*data) {
+        buf_free(out);
+        *size = 0;
+    }
+    return code;
+}
+
+int vpopmail_alias(const char *alias, const char *domain, char **data, size_t *size) {
+    struct session s;
+    struct buf file = {0}, out = {0};
+    if (open_domain(&s, domain) && file_of(alias, &file))
+        (void)read_alias(&s.store, file.data, "", &out);
+    buf_free(&file);
+    session_end(&s);
+    return give(&out, VA_SUCCESS, data, size);
+}
+
+/* Whether a directory entry is an alias that is listed: not the catch-all; of links (mailing lists)
+ * not those for a list's own addresses. */
+static bool is_listed(int dir, const char *name) {
+    struct stat st;
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0 || !strcmp(name, PREFIX "default") ||
+        fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
+        return false;
+    if (S_ISLNK(st.st_mode))
+        return !strstr(name, "-default") && !strstr(name, "-owner");
+    return S_ISREG(st.st_mode);
+}
+
+typedef int each_alias(const struct store *s, const char *file, struct buf *out);
+
+static int for_each(const struct store *s, each_alias *act, struct buf *out) {
+    struct dirent *entry;
+    int fd = dir_open(s->dir, ".", false), error = 0;
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!list) {
+        fd_close(fd);
+        return fd < 0 ? fd : -ENOMEM;
+    }
+    while (!error && (entry = readdir(list)))
+        if (is_listed(fd, entry->d_name))
+            error = act(s, entry->d_name, out);
+    closedir(list);
+    return error ? error : out->failed ? -ENOMEM : 0;
+}
+
+static int show(const struct store *s, const char *file, struct buf *out) {
+    size_t before = out->len;
+    buf_char(out, 'A');
+    for (const char *p = file + sizeof PREFIX - 1; *p; p++)
+        buf_char(out, *p == ':' ? '.' : *p);
+    buf_char(out, '\0');
+    if (read_alias(s, file, "L", out) && !out->failed) /* it went meanwhile, or may not be read */
+        out->len = before;
+    return 0;
+}
+
+int vpopmail_aliases(const char *domain, char **data, size_t *size) {
+    struct session s;
+    struct buf out = {0};
+    int code = VA_SUCCESS;
+    if (open_domain(&s, domain) && for_each(&s.store, show, &out))
+        code = VA_ILLEGAL_USERNAME;
+    session_end(&s);
+    return give(&out, code, data, size);
+}
+
+static int erase(const struct store *s, const char *file, struct buf *out) {
+    (void)out;
+    return unlinkat(s->dir, file, 0) && errno != ENOENT ? -errno : 0;
+}
+
+int valias_delete_domain(char *domain) {
+    struct session s;
+    struct lock lock = LOCK_NONE;
+    struct buf none = {0};
+    if (!domain)
+        return VA_NULL_POINTER;
+    int error = open_domain(&s, domain) ? lock_dir(s.store.dir, &lock) : -ENOENT;
+    if (!error)
+        error = for_each(&s.store, erase, &none);
+    if (!error)
+        error = dir_sync(s.store.dir);
+    lock_release(&lock);
+    session_end(&s);
+    return error ? error_code(error, VA_ILLEGAL_USERNAME) : VA_SUCCESS;
+}
+
+/* --- line by line, as vpopmail gives them ------------------------------------------------------- */
+
+static char *start(struct per_thread *t, char *data, size_t size) {
+    buf_free(&t->aliases);
+    buf_add(&t->aliases, data ? data : "", size);
+    free(data);
+    t->aliases_rest = (struct span){t->aliases.data, t->aliases.len};
+    return t->aliases.data;
+}
+
+char *valias_select_next(void) {
+    struct per_thread *t = per_thread();
+    struct span line;
+    return t && span_field(&t->aliases_rest, '\0', &line) ? (char *)line.data : NULL;
+}
+
+char *valias_select(char *alias, char *domain) {
+    struct per_thread *t = per_thread();
+    char *data;
+    size_t size;
+    if (!t || !alias || !domain || vpopmail_alias(alias, domain, &data, &size) != VA_SUCCESS ||
+        !start(t, data, size))
+        return NULL;
+    return valias_select_next();
+}
+
+char *valias_select_all_next(char *alias) {
+    struct per_thread *t = per_thread();
+    struct span item;
+    while (t && span_field(&t->aliases_rest, '\0', &item)) {
+        if (item.data[0] == 'L' && alias) {
+            size_t len = t->alias_name.len < MAX_PW_NAME ? t->alias_name.len : MAX_PW_NAME;
+            memcpy(alias, t->alias_name.data ? t->alias_name.data : "", len);
+            alias[len] = '\0';
+            return (char *)item.data + 1;
+        }
+        buf_clear(&t->alias_name);
+        buf_add(&t->alias_name, item.data + 1, item.len - 1);
+    }
+    return NULL;
+}
+
+char *valias_select_all(char *alias, char *domain) {
+    struct per_thread *t = per_thread();
+    char *data;
+    size_t size;
+    if (!t || !alias || !domain || vpopmail_aliases(domain, &data, &size) != VA_SUCCESS ||
+        !start(t, data, size))
+        return NULL;
+    buf_clear(&t->alias_name);
+    return valias_select_all_next(alias);
+}

@@ -1,0 +1,212 @@
+#include "assign.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cdb.h"
+#include "error.h"
+#include "include/vpopmail.h"
+#include "linefile.h"
+
+#define ASSIGN_FIELDS 6
+
+/* Splits NAME:a:b:c:d:e:f: into its name and six fields; false for any other form. */
+static bool split(struct span line, struct span *name, struct span fields[ASSIGN_FIELDS]) {
+    if (!span_field(&line, ':', name) || name->len < 1)
+        return false;
+    for (int i = 0; i < ASSIGN_FIELDS; i++) {
+        const char *colon = line.len ? memchr(line.data, ':', line.len) : NULL;
+        if (!colon)
+            return false;
+        size_t len = (size_t)(colon - line.data);
+        fields[i] = (struct span){line.data, len};
+        line = (struct span){colon + 1, line.len - len - 1};
+    }
+    return true;
+}
+
+bool assign_parse(struct span line, struct assign_line *out) {
+    struct span name, f[ASSIGN_FIELDS];
+    if (!split(line, &name, f) || name.data[0] != '+' || name.len < 3 ||
+        name.data[name.len - 1] != '-')
+        return false;
+    name = (struct span){name.data + 1, name.len - 2};
+    *out = (struct assign_line){name, f[0], f[1], f[2], f[3]};
+    return true;
+}
+
+/* --- looking up --------------------------------------------------------------------------------- */
+
+void domain_free(struct domain *d) {
+    free(d->name);
+    free(d->path);
+    *d = (struct domain){0};
+}
+
+/* The value of a users/cdb record: real domain, uid, gid, path, dash and extension, NUL between. */
+static int from_record(struct span value, struct domain *out) {
+    struct span real, uid, gid, path;
+    unsigned int u, g;
+    if (!span_field(&value, '\0', &real) || !span_field(&value, '\0', &uid) ||
+        !span_field(&value, '\0', &gid) || !span_field(&value, '\0', &path) || !value.len ||
+        !span_id(uid, &u) || !span_id(gid, &g) || !path.len || path.data[0] != '/')
+        return VA_CANNOT_READ_ASSIGN;
+    *out = (struct domain){span_dup(real), span_dup(path), u, g};
+    if (out->name && out->path)
+        return 1;
+    domain_free(out);
+    return VA_MEMORY_ALLOC_ERR;
+}
+
+int assign_find(const struct home *home, const char *name, struct domain *out) {
+    struct buf key = {0}, value = {0}, path = {0};
+    *out = (struct domain){0};
+    buf_fmt(&path, "%s/users/cdb", home->qmail);
+    buf_fmt(&key, "!%s-", name);
+    int found = VA_MEMORY_ALLOC_ERR;
+    int fd = -1;
+    if (buf_c(&key) && buf_c(&path))
+        fd = open(path.data, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0) {
+        found = cdb_find(fd, (struct span){key.data, key.len}, &value);
+        if (found > 0)
+            found = from_record((struct span){value.data, value.len}, out);
+        else if (found < 0)
+            found = error_code(found, VA_CANNOT_READ_ASSIGN);
+        fd_close(fd);
+    } else if (buf_c(&key) && path.data) {
+        found = errno == ENOENT || errno == ENOTDIR ? 0 : VA_CANNOT_READ_ASSIGN;
+    }
+    buf_free(&path);
+    buf_free(&key);
+    buf_free(&value);
+    return found;
+}
+
+int domain_dir(const struct domain *d) {
+    struct stat st;
+    int fd = dir_open(AT_FDCWD, d->path, false);
+    if (fd >= 0 || (fd != -ELOOP && fd != -ENOTDIR))
+        return fd;
+    fd = dir_open(AT_FDCWD, d->path, true);
+    if (fd >= 0 && (fstat(fd, &st) || st.st_uid != d->uid)) {
+        fd_close(fd);
+        return -EPERM;
+    }
+    return fd;
+}
+
+/* --- changing ----------------------------------------------------------------------------------- */
+
+/* users/cdb as qmail-newu makes it, save that a malformed line is passed over. */
+static int compile(struct span text, struct cdb_maker *m) {
+    bool seen[256] = {false};
+    struct buf key = {0}, value = {0}, wild = {0};
+    struct span line, name, f[ASSIGN_FIELDS];
+    cdb_begin(m);
+    while (span_line(&text, &line) && !span_is(line, ".")) {
+        if (!split(line, &name, f) || (name.data[0] != '+' && name.data[0] != '='))
+            continue;
+        bool is_wild = name.data[0] == '+';
+        buf_clear(&key);
+        buf_char(&key, '!');
+        for (size_t i = 1; i < name.len; i++)
+            buf_char(&key, ascii_lower(name.data[i]));
+        if (!is_wild)
+            buf_char(&key, '\0');
+        else if (name.len > 1 && !seen[(unsigned char)key.data[key.len - 1]]) {
+            seen[(unsigned char)key.data[key.len - 1]] = true;
+            buf_char(&wild, key.data[key.len - 1]);
+        }
+        buf_clear(&value);
+        for (int i = 0; i < ASSIGN_FIELDS; i++) {
+            if (i)
+                buf_char(&value, '\0');
+            buf_span(&value, f[i]);
+        }
+        cdb_add(m, (struct span){key.data, key.len}, (struct span){value.data, value.len});
+    }
+    cdb_add(m, (struct span){"", 0}, (struct span){wild.data, wild.len});
+    int error = key.failed || value.failed || wild.failed ? -ENOMEM : cdb_finish(m);
+    buf_free(&key);
+    buf_free(&value);
+    buf_free(&wild);
+    return error;
+}
+
+int assign_read(const struct home *home, struct buf *text) {
+    int users = home_dir(home->qmail, "users");
+    int error = users < 0 ? users : file_read(users, "assign", text);
+    fd_close(users);
+    if (error == -ENOENT)
+        error = 0;
+    return error ? error_code(error, VA_CANNOT_READ_ASSIGN) : VA_SUCCESS;
+}
+
+int assign_begin(const struct home *home, struct assign *a) {
+    *a = (struct assign){.users = home_dir(home->qmail, "users"), .lock = LOCK_NONE};
+    int error = a->users < 0 ? a->users : lock_file(a->users, "assign.lock", &a->lock);
+    if (error)
+        return error_code(error, VA_COULD_NOT_UPDATE_FILE);
+    error = file_read(a->users, "assign", &a->text);
+    if (error && error != -ENOENT)
+        return error_code(error, VA_CANNOT_READ_ASSIGN);
+    return VA_SUCCESS;
+}
+
+void assign_end(struct assign *a) {
+    lock_release(&a->lock);
+    fd_close(a->users);
+    buf_free(&a->text);
+}
+
+static int ready(struct assign *a, struct change *c, const struct buf *text) {
+    struct cdb_maker m = {0};
+    struct span new_text = {text->data, text->len};
+    int error = compile(new_text, &m);
+    if (!error)
+        error = change_write(c, a->users, "assign", new_text, 0644, KEEP_OWNER, 0);
+    if (!error)
+        error = change_write(c, a->users, "cdb", (struct span){m.out.data, m.out.len}, 0644,
+                             KEEP_OWNER, 0);
+    cdb_free(&m);
+    return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
+}
+
+int assign_add(struct assign *a, struct change *c, const char *name, const struct domain *d) {
+    struct buf line = {0}, text = {0};
+    buf_fmt(&line, "+%s-:%s:%u:%u:%s:-::", name, d->name, (unsigned)d->uid, (unsigned)d->gid,
+            d->path);
+    int code = VA_MEMORY_ALLOC_ERR;
+    if (buf_c(&line) && linefile_add((struct span){a->text.data, a->text.len},
+                                     (struct span){line.data, line.len}, true, &text) == 0)
+        code = ready(a, c, &text);
+    buf_free(&line);
+    buf_free(&text);
+    return code;
+}
+
+struct dropped {
+    const char *name, *real;
+};
+
+static bool is_dropped(struct span line, const void *arg) {
+    const struct dropped *which = arg;
+    struct assign_line l;
+    if (!assign_parse(line, &l))
+        return false;
+    return which->real ? span_is(l.real, which->real) : span_is(l.name, which->name);
+}
+
+int assign_drop(struct assign *a, struct change *c, const char *name, const char *real) {
+    struct buf text = {0};
+    struct dropped which = {name, real};
+    int code = VA_MEMORY_ALLOC_ERR;
+    if (linefile_drop((struct span){a->text.data, a->text.len}, is_dropped, &which, &text) >= 0)
+        code = ready(a, c, &text);
+    buf_free(&text);
+    return code;
+}

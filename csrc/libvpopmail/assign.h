@@ -1,0 +1,44 @@
+/* QMAIL/users/assign and users/cdb: which domains there are. */
+#ifndef VP_ASSIGN_H
+#define VP_ASSIGN_H
+
+#include "file.h"
+#include "paths.h"
+
+/* A domain as users/cdb has it. */
+struct domain {
+    char *name; /* of the real domain */
+    char *path;
+    uid_t uid;
+    gid_t gid;
+};
+
+/* Looks a domain up by its name or an alias domain's, in lower case: 1, 0 for none, or a code. */
+int assign_find(const struct home *home, const char *name, struct domain *out);
+void domain_free(struct domain *d);
+/* The domain's directory, opened; or -errno. Where it is a symbolic link, its target must be the
+ * domain's own, so that root is not led elsewhere. */
+int domain_dir(const struct domain *d);
+
+/* users/assign, locked for a change of the domains. */
+struct assign {
+    int users; /* QMAIL/users */
+    struct lock lock;
+    struct buf text;
+};
+int assign_begin(const struct home *home, struct assign *a);
+void assign_end(struct assign *a);
+/* Readies the new assign and its cdb; 0 or a code. */
+int assign_add(struct assign *a, struct change *c, const char *name, const struct domain *d);
+/* Takes out the line of this name, or those of every domain that is `real`. */
+int assign_drop(struct assign *a, struct change *c, const char *name, const char *real);
+
+/* One line of assign; false where it is none of a domain. */
+struct assign_line {
+    struct span name, real, uid, gid, path;
+};
+bool assign_parse(struct span line, struct assign_line *out);
+/* The text of assign without a lock, for listings; 0 or a code. */
+int assign_read(const struct home *home, struct buf *text);
+
+#endif

@@ -1,0 +1,189 @@
+#include "cdb.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TABLES 256
+#define HEADER (TABLES * 8)
+
+static uint32_t hash_of(struct span key) {
+    uint32_t h = 5381;
+    for (size_t i = 0; i < key.len; i++)
+        h = ((h << 5) + h) ^ (unsigned char)key.data[i];
+    return h;
+}
+
+static void pack(unsigned char out[4], uint32_t n) {
+    out[0] = (unsigned char)n;
+    out[1] = (unsigned char)(n >> 8);
+    out[2] = (unsigned char)(n >> 16);
+    out[3] = (unsigned char)(n >> 24);
+}
+
+static uint32_t unpack(const unsigned char in[4]) {
+    return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
+}
+
+static void add_pair(struct buf *out, uint32_t a, uint32_t b) {
+    unsigned char pair[8];
+    pack(pair, a);
+    pack(pair + 4, b);
+    buf_add(out, pair, sizeof pair);
+}
+
+void cdb_begin(struct cdb_maker *m) {
+    char header[HEADER] = {0};
+    *m = (struct cdb_maker){0};
+    buf_add(&m->out, header, sizeof header);
+}
+
+void cdb_add(struct cdb_maker *m, struct span key, struct span value) {
+    if (m->count == m->room) {
+        size_t room = m->room ? m->room * 2 : 64;
+        struct cdb_record *records = realloc(m->records, room * sizeof *records);
+        if (!records) {
+            m->failed = true;
+            return;
+        }
+        m->records = records;
+        m->room = room;
+    }
+    m->records[m->count++] = (struct cdb_record){hash_of(key), (uint32_t)m->out.len};
+    add_pair(&m->out, (uint32_t)key.len, (uint32_t)value.len);
+    buf_span(&m->out, key);
+    buf_span(&m->out, value);
+}
+
+/* Puts the records of one table, in their order, into twice as many slots and appends those. */
+static int add_table(struct cdb_maker *m, const struct cdb_record *records, uint32_t count,
+                     unsigned char header[8]) {
+    uint32_t slots = count * 2;
+    pack(header, (uint32_t)m->out.len);
+    pack(header + 4, slots);
+    struct cdb_record *table = calloc(slots ? slots : 1, sizeof *table);
+    if (!table)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t slot = (records[i].hash >> 8) % slots;
+        while (table[slot].at)
+            slot = slot + 1 == slots ? 0 : slot + 1;
+        table[slot] = records[i];
+    }
+    for (uint32_t i = 0; i < slots; i++)
+        add_pair(&m->out, table[i].hash, table[i].at);
+    free(table);
+    return 0;
+}
+
+int cdb_finish(struct cdb_maker *m) {
+    if (m->failed || m->out.failed)
+        return -ENOMEM;
+    if (m->out.len + m->count * 16 > UINT32_MAX)
+        return -EFBIG;
+    /* A counting sort by table keeps the records' order within each. */
+    uint32_t start[TABLES + 1] = {0};
+    struct cdb_record *sorted = malloc((m->count + 1) * sizeof *sorted);
+    if (!sorted)
+        return -ENOMEM;
+    for (size_t i = 0; i < m->count; i++)
+        start[(m->records[i].hash & 255) + 1]++;
+    for (int t = 0; t < TABLES; t++)
+        start[t + 1] += start[t];
+    uint32_t next[TABLES];
+    memcpy(next, start, sizeof next);
+    for (size_t i = 0; i < m->count; i++)
+        sorted[next[m->records[i].hash & 255]++] = m->records[i];
+
+    unsigned char header[HEADER];
+    int error = 0;
+    for (int t = 0; t < TABLES && !error; t++)
+        error = add_table(m, sorted + start[t], start[t + 1] - start[t], header + 8 * t);
+    free(sorted);
+    if (!error && m->out.failed)
+        error = -ENOMEM;
+    if (!error)
+        memcpy(m->out.data, header, HEADER);
+    return error;
+}
+
+void cdb_free(struct cdb_maker *m) {
+    buf_free(&m->out);
+    free(m->records);
+    *m = (struct cdb_maker){0};
+}
+
+static int read_at(int fd, void *out, size_t len, uint32_t at) {
+    char *to = out;
+    while (len) {
+        ssize_t n = pread(fd, to, len, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0 || at + (uint64_t)n > UINT32_MAX)
+            return -EPROTO;
+        to += n;
+        at += (uint32_t)n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+static int read_pair(int fd, uint32_t at, uint32_t *a, uint32_t *b) {
+    unsigned char pair[8];
+    int error = read_at(fd, pair, sizeof pair, at);
+    *a = unpack(pair);
+    *b = unpack(pair + 4);
+    return error;
+}
+
+/* 1 and the value where the record at that place has the key. */
+static int match(int fd, uint32_t at, struct span key, struct buf *value) {
+    uint32_t key_len, value_len;
+    int error = read_pair(fd, at, &key_len, &value_len);
+    if (error || key_len != key.len)
+        return error;
+    char block[4096];
+    for (size_t done = 0; done < key.len;) {
+        size_t n = key.len - done < sizeof block ? key.len - done : sizeof block;
+        error = read_at(fd, block, n, at + 8 + (uint32_t)done);
+        if (error)
+            return error;
+        if (memcmp(block, key.data + done, n) != 0)
+            return 0;
+        done += n;
+    }
+    buf_clear(value);
+    /* In blocks, so that a wild length in a damaged file costs no more memory than the file has. */
+    for (uint32_t done = 0; done < value_len;) {
+        size_t n = value_len - done < sizeof block ? value_len - done : sizeof block;
+        error = read_at(fd, block, n, at + 8 + key_len + done);
+        if (error)
+            return error;
+        buf_add(value, block, n);
+        done += (uint32_t)n;
+    }
+    return buf_c(value) ? 1 : -ENOMEM;
+}
+
+int cdb_find(int fd, struct span key, struct buf *value) {
+    uint32_t hash = hash_of(key), table, slots;
+    int found = read_pair(fd, (hash & 255) * 8, &table, &slots);
+    if (found || !slots)
+        return found;
+    uint32_t slot = (hash >> 8) % slots;
+    for (uint32_t tried = 0; tried < slots && !found; tried++) {
+        uint32_t slot_hash, at;
+        if (table > UINT32_MAX - 8 || slot > (UINT32_MAX - 8 - table) / 8)
+            return -EPROTO;
+        found = read_pair(fd, table + slot * 8, &slot_hash, &at);
+        if (!found && !at)
+            return 0;
+        if (!found && slot_hash == hash)
+            found = match(fd, at, key, value);
+        slot = slot + 1 == slots ? 0 : slot + 1;
+    }
+    return found;
+}

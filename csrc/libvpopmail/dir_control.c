@@ -1,0 +1,230 @@
+#include "dir_control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "file.h"
+
+#define NAME ".dir-control"
+#define FREE ".dir_control_free"
+#define FREE_LOCK ".dir_control_free.lock"
+#define PER_DIR 100
+#define LEVELS 3
+#define DIGITS 62
+#define PLACE_MAX 32
+
+static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+struct control_state {
+    unsigned long users;
+    int level;
+    int start[LEVELS], end[LEVELS], column[LEVELS], index[LEVELS];
+    char place[PLACE_MAX];
+};
+
+static const struct control_state fresh = {
+    .end = {DIGITS - 1, DIGITS - 1, DIGITS - 1},
+    .column = {0, 2, 4},
+};
+
+static struct span next_line(struct span *rest) {
+    struct span line = {"", 0};
+    (void)span_line(rest, &line);
+    return line;
+}
+
+static bool numbers(struct span line, int out[LEVELS], int max) {
+    char text[64];
+    int a, b, c;
+    if (line.len >= sizeof text)
+        return false;
+    memcpy(text, line.data, line.len);
+    text[line.len] = '\0';
+    if (sscanf(text, "%d %d %d", &a, &b, &c) != 3 || a < 0 || b < 0 || a > max || b > max)
+        return false;
+    /* vpopmail reads the second number where the third stands. */
+    out[0] = a;
+    out[1] = b;
+    out[2] = b;
+    return true;
+}
+
+/* The state of a file's text; a damaged one begins anew with the count that it has. */
+static struct control_state parse(struct span text) {
+    struct control_state s = fresh;
+    struct span users = next_line(&text), level = next_line(&text);
+    unsigned int count, at;
+    (void)next_line(&text);
+    struct control_state read = fresh;
+    bool good = span_id(users, &count) && span_id(level, &at) && at < LEVELS &&
+                numbers(next_line(&text), read.start, DIGITS - 1) &&
+                numbers(next_line(&text), read.end, DIGITS - 1) &&
+                numbers(next_line(&text), read.column, 4) &&
+                numbers(next_line(&text), read.index, 10000);
+    struct span place = next_line(&text);
+    good = good && place.len < PLACE_MAX / 2;
+    for (size_t i = 0; good && i < place.len; i++)
+        good = place.data[i] == '/' ? i % 2 == 1 : memchr(digits, place.data[i], DIGITS) != NULL;
+    if (good) {
+        s = read;
+        s.level = (int)at;
+        memcpy(s.place, place.data, place.len);
+    }
+    if (span_id(users, &count))
+        s.users = count;
+    return s;
+}
+
+static char *digit_at(struct control_state *s, int level) {
+    return &s->place[s->column[level]];
+}
+
+static void count_on(struct control_state *s, int level) {
+    char *digit = digit_at(s, level);
+    const char *found = *digit ? strchr(digits, *digit) : NULL;
+    s->index[level]++;
+    *digit = found && found[1] ? found[1] : digits[s->start[level]];
+}
+
+/* One more level, all of its digits at the start. */
+static void deepen(struct control_state *s) {
+    if (s->level == LEVELS - 1)
+        return;
+    for (int i = 0; i <= s->level; i++) {
+        s->index[i] = s->start[i];
+        *digit_at(s, i) = digits[s->start[i]];
+    }
+    s->place[s->column[s->level] + 1] = '/';
+    count_on(s, ++s->level);
+}
+
+static void next_place(struct control_state *s, int level) {
+    if (!s->place[0]) {
+        s->place[0] = digits[s->start[0]];
+    } else if (*digit_at(s, level) != digits[s->end[level]]) {
+        count_on(s, level);
+    } else if (level == 0) {
+        deepen(s);
+    } else {
+        s->index[level] = s->start[level];
+        *digit_at(s, level) = digits[s->start[level]];
+        next_place(s, level - 1);
+    }
+}
+
+static void triple(struct buf *out, const int n[LEVELS]) {
+    buf_fmt(out, "%d %d %d\n", n[0], n[1], n[2]);
+}
+
+static int save(int dir, uid_t uid, gid_t gid, const struct control_state *s) {
+    struct buf text = {0};
+    buf_fmt(&text, "%lu\n%d\n%d\n", s->users, s->level, LEVELS);
+    triple(&text, s->start);
+    triple(&text, s->end);
+    triple(&text, s->column);
+    triple(&text, s->index);
+    buf_fmt(&text, "%s\n", s->place);
+    int error = text.failed ? -ENOMEM
+                            : file_write(dir, NAME, (struct span){text.data, text.len}, 0600, uid, gid);
+    buf_free(&text);
+    return error;
+}
+
+static int load(int dir, struct control_state *s) {
+    struct buf text = {0};
+    int error = file_read(dir, NAME, &text);
+    if (!error)
+        *s = parse((struct span){text.data, text.len});
+    else if (error == -ENOENT)
+        *s = fresh;
+    buf_free(&text);
+    return error == -ENOENT ? 0 : error;
+}
+
+/* A place as this module writes it: digits with slashes between. */
+static bool is_place(struct span place) {
+    if (!place.len || place.len >= PLACE_MAX / 2)
+        return false;
+    for (size_t i = 0; i < place.len; i++)
+        if (i % 2 ? place.data[i] != '/' : !memchr(digits, place.data[i], DIGITS))
+            return false;
+    return true;
+}
+
+/* Takes the oldest freed place off its file: 1 and the place, 0 for none. */
+static int take_free(int dir, struct buf *out) {
+    struct stat st;
+    struct buf text = {0};
+    struct lock lock = LOCK_NONE;
+    if (fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) || st.st_size == 0)
+        return 0;
+    int error = lock_file(dir, FREE_LOCK, &lock);
+    if (!error)
+        error = file_read(dir, FREE, &text);
+    struct span rest = {text.data, text.len}, place = {"", 0};
+    int found = 0;
+    if (!error && span_line(&rest, &place)) {
+        error = file_write(dir, FREE, rest, 0644, KEEP_OWNER, 0);
+        if (!error && is_place(place)) {
+            buf_span(out, place);
+            found = 1;
+        }
+    }
+    lock_release(&lock);
+    buf_free(&text);
+    return error == -ENOENT ? 0 : error ? error : found;
+}
+
+static int give_free(int dir, struct span place) {
+    struct buf text = {0};
+    struct lock lock = LOCK_NONE;
+    struct stat st;
+    int error = lock_file(dir, FREE_LOCK, &lock);
+    if (!error) {
+        mode_t mode = fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mode & 0777 : 0600;
+        error = file_read(dir, FREE, &text);
+        if (error == -ENOENT)
+            error = 0;
+        buf_span(&text, place);
+        buf_char(&text, '\n');
+        if (!error)
+            error = text.failed ? -ENOMEM
+                                : file_write(dir, FREE, (struct span){text.data, text.len}, mode,
+                                             KEEP_OWNER, 0);
+    }
+    lock_release(&lock);
+    buf_free(&text);
+    return error;
+}
+
+int dir_control_add(int dir, uid_t uid, gid_t gid, bool with_free, struct buf *out) {
+    struct control_state s;
+    int error = load(dir, &s);
+    int found = !error && with_free ? take_free(dir, out) : 0;
+    if (error || found < 0)
+        return error ? error : found;
+    s.users++;
+    if (!found && s.users % PER_DIR == 0)
+        next_place(&s, s.level);
+    if (!found)
+        buf_str(out, s.place);
+    if (out->len)
+        buf_char(out, '/');
+    error = save(dir, uid, gid, &s);
+    return error ? error : out->failed ? -ENOMEM : 0;
+}
+
+int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span place) {
+    struct control_state s;
+    int error = load(dir, &s);
+    if (!error && s.users > 0)
+        s.users--;
+    if (!error)
+        error = save(dir, uid, gid, &s);
+    if (!error && is_place(place))
+        error = give_free(dir, place);
+    return error;
+}

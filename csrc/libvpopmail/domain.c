@@ -1,0 +1,485 @@
+/* Domains: vadddomain, vaddaliasdomain, vdeldomain, and look-ups of them.
+ *
+ * Order of writes. Adding: the tree, then assign and users/cdb, then the control files, so a domain that
+ * qmail knows has its directory. Deleting: users/assign and the control files first, then the tree, then
+ * the count. All files of QMAIL/ are written beside the old ones before the first is replaced. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "dir_control.h"
+#include "error.h"
+#include "include/vpopmail.h"
+#include "names.h"
+#include "qmail.h"
+#include "thread.h"
+
+int NoMakeIndex, OptimizeAddDomain;
+
+/* --- counting ----------------------------------------------------------------------------------- */
+
+/* The directory whose .dir-control counts the domains of a uid: vpopmail's own domains/, else that in
+ * the user's home; -ENOENT where nothing counts them. */
+static int counting_dir(const struct home *home, uid_t uid) {
+    uid_t own;
+    gid_t group;
+    home_ids(home, &own, &group);
+    if (uid == own)
+        return home_dir(home->path, DOMAINS_DIR);
+    struct passwd entry, *found = NULL;
+    size_t room = 4096;
+    char *text = NULL;
+    int error;
+    do {
+        free(text);
+        text = malloc(room *= 2);
+        error = text ? getpwuid_r(uid, &entry, text, room, &found) : ENOMEM;
+    } while (error == ERANGE && room < 1 << 20);
+    int in = found ? dir_open(AT_FDCWD, found->pw_dir, true) : -ENOENT;
+    int fd = in < 0 ? -ENOENT : dir_open(in, DOMAINS_DIR, false);
+    fd_close(in);
+    free(text);
+    return fd < 0 ? -ENOENT : fd;
+}
+
+static void count_down(const struct home *home, uid_t uid, gid_t gid) {
+    int fd = counting_dir(home, uid);
+    if (fd >= 0)
+        (void)dir_control_drop(fd, uid, gid, (struct span){"", 0});
+    fd_close(fd);
+}
+
+/* --- adding ------------------------------------------------------------------------------------- */
+
+/* What has been made of a new domain's tree, to be undone where a later step fails. */
+struct tree {
+    int in; /* the directory that the domain's stands in */
+    bool made, counted;
+};
+
+static int open_domains(int base, uid_t uid, gid_t gid) {
+    struct stat link;
+    bool made;
+    int fd = dir_make(base, DOMAINS_DIR, uid, gid, &made);
+    if (fd >= 0 && made)
+        (void)dir_sync(base);
+    /* A link is followed where root or the owner made it. */
+    if ((fd == -ELOOP || fd == -ENOTDIR) &&
+        fstatat(base, DOMAINS_DIR, &link, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(link.st_mode) &&
+        (link.st_uid == 0 || link.st_uid == geteuid()))
+        fd = dir_open(base, DOMAINS_DIR, true);
+    return fd;
+}
+
+static int descend(int fd, struct span place, uid_t uid, gid_t gid) {
+    struct span step;
+    while (fd >= 0 && span_field(&place, '/', &step)) {
+        bool made;
+        char *name = span_dup(step);
+        int next = !name ? -ENOMEM : step.len ? dir_make(fd, name, uid, gid, &made) : dir_open(fd, ".", 0);
+        free(name);
+        fd_close(fd);
+        fd = next;
+    }
+    return fd;
+}
+
+static int write_default(const struct home *home, int dir, uid_t uid, gid_t gid,
+                         const char *recipient) {
+    struct buf text = {0};
+    struct stat st;
+    mode_t mode = 0600;
+    if (fstatat(dir, ".qmail-default", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+        mode = st.st_mode & 0777;
+    buf_fmt(&text, "| %s/bin/vdelivermail '' %s\n", home->path, recipient);
+    int error = text.failed ? -ENOMEM
+                            : file_write(dir, ".qmail-default", (struct span){text.data, text.len},
+                                         mode, uid, gid);
+    buf_free(&text);
+    return error;
+}
+
+static int grow_tree(const struct home *home, int base, const char *dir, struct domain *d,
+                     struct tree *t) {
+    struct buf place = {0}, path = {0};
+    int code = VA_SUCCESS;
+    int domains = open_domains(base, d->uid, d->gid);
+    if (domains < 0)
+        return error_code(domains, VA_CAN_NOT_MAKE_DOMAINS_DIR);
+    int counting = counting_dir(home, d->uid);
+    int error = counting >= 0 ? dir_control_add(counting, d->uid, d->gid, false, &place) : 0;
+    t->counted = counting >= 0 && !error;
+    fd_close(counting);
+    buf_fmt(&path, "%s/" DOMAINS_DIR "/", dir);
+    buf_span(&path, (struct span){place.data, place.len});
+    buf_str(&path, d->name);
+    d->path = buf_c(&path);
+    t->in = error ? error : descend(domains, (struct span){place.data, place.len}, d->uid, d->gid);
+    if (error)
+        fd_close(domains);
+    int fd = t->in < 0 ? t->in : dir_make(t->in, d->name, d->uid, d->gid, &t->made);
+    if (fd < 0 || !d->path) {
+        code = error_code(d->path ? fd : -ENOMEM, VA_COULD_NOT_MAKE_DOMAIN_DIR);
+    } else if (!t->made && tree_chown(fd, d->uid, d->gid)) {
+        code = VA_COULD_NOT_MAKE_DOMAIN_DIR;
+    } else {
+        error = write_default(home, fd, d->uid, d->gid, "delete");
+        code = error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : VA_SUCCESS;
+    }
+    if (fd >= 0)
+        (void)dir_sync(t->in);
+    fd_close(fd);
+    buf_free(&place);
+    return code;
+}
+
+static void fell_tree(const struct home *home, const struct domain *d, struct tree *t) {
+    if (t->made)
+        (void)tree_remove(t->in, d->name);
+    if (t->counted)
+        count_down(home, d->uid, d->gid);
+}
+
+/* Writes the lines of a domain or alias domain into assign and the control files. */
+static int announce(const struct home *home, struct assign *a, const char *name,
+                    const struct domain *d) {
+    struct change c = {0};
+    struct control control;
+    int code = control_begin(home, &control);
+    if (code == VA_SUCCESS)
+        code = assign_add(a, &c, name, d);
+    if (code == VA_SUCCESS)
+        code = control_add(&control, &c, name);
+    if (code == VA_SUCCESS && change_make(&c))
+        code = VA_COULD_NOT_UPDATE_FILE;
+    change_drop(&c);
+    control_end(&control);
+    return code;
+}
+
+/* Whether assign itself, which is locked, has the domain: another process may have been faster. */
+static bool is_assigned(const struct assign *a, const char *name) {
+    struct span rest = {a->text.data, a->text.len}, line;
+    struct assign_line l;
+    while (span_line(&rest, &line))
+        if (assign_parse(line, &l) && span_is(l.name, name))
+            return true;
+    return false;
+}
+
+static int check_new(const struct home *home, const char *name) {
+    struct domain found;
+    int there = assign_find(home, name, &found);
+    domain_free(&found);
+    return there > 0 ? VA_DOMAIN_ALREADY_EXISTS : there;
+}
+
+static int add_domain(const struct home *home, struct domain *d, const char *dir) {
+    struct assign a = {.users = -1, .lock = LOCK_NONE};
+    struct tree t = {.in = -1};
+    int code = check_new(home, d->name);
+    if (code != VA_SUCCESS)
+        return code;
+    if (name_breaks_line(dir))
+        return VA_BAD_CHAR;
+    int base = dir[0] == '/' ? dir_open(AT_FDCWD, dir, true) : -ENOENT;
+    if (base < 0)
+        return error_code(base, VA_BAD_V_DIR);
+    code = strlen(dir) > MAX_PW_DIR ? VA_DIR_TOO_LONG : assign_begin(home, &a);
+    if (code == VA_SUCCESS && is_assigned(&a, d->name))
+        code = VA_DOMAIN_ALREADY_EXISTS;
+    if (code == VA_SUCCESS)
+        code = grow_tree(home, base, dir, d, &t);
+    if (code == VA_SUCCESS)
+        code = announce(home, &a, d->name, d);
+    if (code != VA_SUCCESS)
+        fell_tree(home, d, &t);
+    fd_close(t.in);
+    fd_close(base);
+    assign_end(&a);
+    return code;
+}
+
+int vadddomain(char *domain, char *dir, uid_t uid, gid_t gid) {
+    if (!domain || !dir)
+        return VA_NULL_POINTER;
+    int code = name_check_domain(domain);
+    if (code != VA_SUCCESS)
+        return code;
+    struct home home = {0};
+    struct domain d = {.name = lower_dup(domain), .uid = uid, .gid = gid};
+    code = home_hold(&home);
+    if (code == VA_SUCCESS && !d.name)
+        code = VA_MEMORY_ALLOC_ERR;
+    if (code == VA_SUCCESS)
+        code = add_domain(&home, &d, dir);
+    if (code == VA_SUCCESS)
+        qmail_reread(&home);
+    domain_free(&d);
+    home_release(&home);
+    return code;
+}
+
+static int add_alias(const struct home *home, const char *alias, const char *real) {
+    struct assign a = {.users = -1, .lock = LOCK_NONE};
+    struct domain d = {0};
+    int code = check_new(home, alias);
+    if (code != VA_SUCCESS)
+        return code;
+    code = assign_begin(home, &a);
+    if (code == VA_SUCCESS && is_assigned(&a, alias))
+        code = VA_DOMAIN_ALREADY_EXISTS;
+    int found = code == VA_SUCCESS ? assign_find(home, real, &d) : 0;
+    if (code == VA_SUCCESS)
+        code = found > 0 ? announce(home, &a, alias, &d) : found < 0 ? found : VA_DOMAIN_DOES_NOT_EXIST;
+    domain_free(&d);
+    assign_end(&a);
+    return code;
+}
+
+int vaddaliasdomain(char *alias_domain, char *real_domain) {
+    if (!alias_domain || !real_domain)
+        return VA_NULL_POINTER;
+    int code = name_check_alias_domain(alias_domain);
+    if (code != VA_SUCCESS)
+        return code;
+    struct home home = {0};
+    char *alias = lower_dup(alias_domain), *real = lower_dup(real_domain);
+    code = home_hold(&home);
+    if (code == VA_SUCCESS)
+        code = alias && real ? add_alias(&home, alias, real) : VA_MEMORY_ALLOC_ERR;
+    if (code == VA_SUCCESS)
+        qmail_reread(&home);
+    free(alias);
+    free(real);
+    home_release(&home);
+    return code;
+}
+
+/* --- deleting ----------------------------------------------------------------------------------- */
+
+/* The names of a domain and of all its alias domains, one a line. */
+static int names_of(const struct buf *assign, const char *real, bool aliases_only, struct buf *out) {
+    struct span rest = {assign->data, assign->len}, line;
+    struct assign_line l;
+    while (span_line(&rest, &line))
+        if (assign_parse(line, &l) && span_is(l.real, real) &&
+            !(aliases_only && span_is(l.name, real))) {
+            buf_span(out, l.name);
+            buf_char(out, '\n');
+        }
+    return out->failed ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
+}
+
+/* Opens the directory that a domain's stands in; refused (-EPERM) where what stands there may be
+ * somebody else's: its parent is reached by a link that is not the owner's, or it is no directory. */
+static int open_tree(const struct domain *d, char **name) {
+    const char *slash = strrchr(d->path, '/');
+    struct stat st;
+    *name = strdup(slash + 1);
+    char *parent = span_dup((struct span){d->path, slash > d->path ? (size_t)(slash - d->path) : 1});
+    struct domain in = {.path = parent, .uid = d->uid};
+    int fd = parent && *name ? domain_dir(&in) : -ENOMEM;
+    free(parent);
+    if (fd == -EPERM || (fd >= 0 && fstatat(fd, *name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                         !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))) {
+        fd_close(fd);
+        return -EPERM;
+    }
+    return fd;
+}
+
+static int retract(const struct home *home, struct assign *a, const char *name, const char *real) {
+    struct change c = {0};
+    struct control control;
+    struct buf wanted = {0};
+    int code = control_begin(home, &control);
+    if (code == VA_SUCCESS && real)
+        code = names_of(&a->text, real, false, &wanted);
+    else
+        buf_fmt(&wanted, "%s\n", name);
+    if (code == VA_SUCCESS)
+        code = assign_drop(a, &c, name, real);
+    if (code == VA_SUCCESS)
+        code = control_drop(&control, &c, &wanted);
+    if (code == VA_SUCCESS && change_make(&c))
+        code = VA_COULD_NOT_UPDATE_FILE;
+    change_drop(&c);
+    control_end(&control);
+    buf_free(&wanted);
+    return code;
+}
+
+static int delete_real(const struct home *home, struct assign *a, const struct domain *d) {
+    char *name = NULL;
+    int in = open_tree(d, &name);
+    int code = in == -EPERM ? VA_ILLEGAL_USERNAME : in == -ENOMEM ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
+    if (code == VA_SUCCESS)
+        code = retract(home, a, d->name, d->name);
+    if (code == VA_SUCCESS) {
+        int error = in < 0 ? 0 : tree_remove(in, name);
+        if (!error && in >= 0)
+            error = dir_sync(in);
+        if (error && error != -ENOENT)
+            code = error_code(error, VA_BAD_D_DIR);
+        count_down(home, d->uid, d->gid);
+    }
+    fd_close(in);
+    free(name);
+    return code;
+}
+
+int vdeldomain(char *domain) {
+    if (!domain)
+        return VA_NULL_POINTER;
+    struct home home = {0};
+    struct domain d = {0};
+    struct assign a = {.users = -1, .lock = LOCK_NONE};
+    char *name = lower_dup(domain);
+    int code = name ? home_hold(&home) : VA_MEMORY_ALLOC_ERR;
+    int found = code == VA_SUCCESS ? assign_find(&home, name, &d) : 0;
+    if (code == VA_SUCCESS && found <= 0)
+        code = found ? found : VA_DOMAIN_DOES_NOT_EXIST;
+    if (code == VA_SUCCESS)
+        code = assign_begin(&home, &a);
+    if (code == VA_SUCCESS && !is_assigned(&a, name))
+        code = VA_DOMAIN_DOES_NOT_EXIST;
+    if (code == VA_SUCCESS)
+        code = strcmp(d.name, name) ? retract(&home, &a, name, NULL) : delete_real(&home, &a, &d);
+    assign_end(&a);
+    if (code == VA_SUCCESS)
+        qmail_reread(&home);
+    domain_free(&d);
+    free(name);
+    home_release(&home);
+    return code;
+}
+
+/* --- looking up --------------------------------------------------------------------------------- */
+
+/* Finds a domain by the name that a caller gave, in any case. */
+static int find(const char *domain, struct domain *d) {
+    struct home home = {0};
+    char *name = lower_dup(domain);
+    int code = home_hold(&home);
+    if (code == VA_SUCCESS)
+        code = name ? assign_find(&home, name, d) : VA_MEMORY_ALLOC_ERR;
+    free(name);
+    home_release(&home);
+    return code;
+}
+
+char *vget_assign(char *domain, char *dir, int dir_len, uid_t *uid, gid_t *gid) {
+    struct per_thread *t = per_thread();
+    struct domain d = {0};
+    char *path = NULL;
+    if (dir && dir_len > 0)
+        dir[0] = '\0';
+    if (t && domain && find(domain, &d) > 0) {
+        buf_clear(&t->assign_dir);
+        buf_str(&t->assign_dir, d.path);
+        path = buf_c(&t->assign_dir);
+        if (path && dir && dir_len > 0 && strlen(path) < (size_t)dir_len)
+            strcpy(dir, path);
+        if (uid)
+            *uid = d.uid;
+        if (gid)
+            *gid = d.gid;
+    }
+    domain_free(&d);
+    return path;
+}
+
+char *vpopmail_real_domain(const char *domain) {
+    struct domain d = {0};
+    char *name = NULL;
+    if (domain && find(domain, &d) > 0) {
+        name = d.name;
+        d.name = NULL;
+    }
+    domain_free(&d);
+    return name;
+}
+
+int vpopmail_alias_domains(const char *domain, char **names) {
+    struct home home = {0};
+    struct buf text = {0}, out = {0};
+    char *real = lower_dup(domain);
+    int code = real ? home_hold(&home) : VA_MEMORY_ALLOC_ERR, count = 0;
+    if (code == VA_SUCCESS)
+        code = assign_read(&home, &text);
+    if (code == VA_SUCCESS)
+        code = names_of(&text, real, true, &out);
+    for (size_t i = 0; i < out.len; i++)
+        count += out.data[i] == '\n';
+    *names = code == VA_SUCCESS ? buf_c(&out) : NULL;
+    if (!*names)
+        buf_free(&out);
+    buf_free(&text);
+    free(real);
+    home_release(&home);
+    return code == VA_SUCCESS ? count : code;
+}
+
+domain_entry *get_domain_entries(const char *match_real) {
+    struct per_thread *t = per_thread();
+    if (!t)
+        return NULL;
+    if (match_real) {
+        struct home home = {0};
+        buf_clear(&t->entries);
+        buf_clear(&t->match_real);
+        buf_str(&t->match_real, match_real);
+        if (home_hold(&home) != VA_SUCCESS || assign_read(&home, &t->entries) != VA_SUCCESS)
+            buf_clear(&t->entries);
+        home_release(&home);
+        t->entries_rest = (struct span){t->entries.data, t->entries.len};
+    }
+    struct span line, wanted = {t->match_real.data, t->match_real.len};
+    struct assign_line l;
+    unsigned int uid, gid;
+    while (span_line(&t->entries_rest, &line)) {
+        if (!assign_parse(line, &l) || !span_id(l.uid, &uid) || !span_id(l.gid, &gid) ||
+            (wanted.len && span_cmp(wanted, l.real) != 0))
+            continue;
+        buf_clear(&t->entry_text);
+        buf_span(&t->entry_text, l.name);
+        buf_char(&t->entry_text, '\0');
+        buf_span(&t->entry_text, l.real);
+        buf_char(&t->entry_text, '\0');
+        buf_span(&t->entry_text, l.path);
+        char *text = buf_c(&t->entry_text);
+        if (!text)
+            return NULL;
+        t->entry = (domain_entry){text, text + l.name.len + 1, (int)uid, (int)gid,
+                                  text + l.name.len + l.real.len + 2};
+        return &t->entry;
+    }
+    return NULL;
+}
+
+int vpopmail_set_catchall(const char *domain, const char *catchall) {
+    struct home home = {0};
+    struct domain d = {0};
+    struct buf recipient = {0};
+    if (name_breaks_line(catchall))
+        return VA_BAD_CHAR;
+    int found = find(domain, &d);
+    int code = found > 0 ? home_hold(&home) : found ? found : VA_DOMAIN_DOES_NOT_EXIST;
+    if (code == VA_SUCCESS && !strchr(catchall, '@'))
+        buf_fmt(&recipient, "%s/", d.path);
+    buf_str(&recipient, catchall);
+    int dir = code == VA_SUCCESS ? domain_dir(&d) : -1;
+    if (code == VA_SUCCESS && (dir < 0 || !buf_c(&recipient) ||
+                               write_default(&home, dir, d.uid, d.gid, recipient.data)))
+        code = VA_COULD_NOT_OPEN_QMAIL_DEFAULT;
+    fd_close(dir);
+    buf_free(&recipient);
+    domain_free(&d);
+    home_release(&home);
+    return code;
+}

@@ -1,0 +1,461 @@
+#include "file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DIR_MODE 0700
+#define LOCK_MODE 0600
+#define LOCK_WAIT_SECONDS 20 /* vpopmail tries ten times, every two seconds */
+#define LOCK_POLL_MAX_NS 32000000L
+
+void fd_close(int fd) {
+    int kept = errno;
+    if (fd >= 0)
+        (void)close(fd);
+    errno = kept;
+}
+
+int dir_open(int at, const char *path, bool follow) {
+    int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
+    return fd < 0 ? -errno : fd;
+}
+
+int fd_owner(int fd, uid_t uid, gid_t gid) {
+    struct stat st;
+    if (uid == KEEP_OWNER)
+        return 0;
+    if (fstat(fd, &st))
+        return -errno;
+    if (st.st_uid == uid && st.st_gid == gid)
+        return 0;
+    /* Only root can give files away; for others vpopmail leaves them the caller's. */
+    if (fchown(fd, uid, gid) && geteuid() == 0)
+        return -errno;
+    return 0;
+}
+
+int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made) {
+    *made = mkdirat(dir, name, DIR_MODE) == 0;
+    if (!*made && errno != EEXIST)
+        return -errno;
+    int fd = dir_open(dir, name, false);
+    if (fd < 0 || !*made)
+        return fd;
+    int error = fd_owner(fd, uid, gid);
+    if (!error && fchmod(fd, DIR_MODE))
+        error = -errno;
+    if (error) {
+        fd_close(fd);
+        (void)unlinkat(dir, name, AT_REMOVEDIR);
+        return error;
+    }
+    return fd;
+}
+
+int dir_sync(int dir) {
+    return fsync(dir) && errno != EINVAL ? -errno : 0;
+}
+
+/* --- trees -------------------------------------------------------------------------------------- */
+
+#define TREE_DEPTH 48
+
+struct removal {
+    int top;           /* where subtrees that lie too deep are moved to */
+    unsigned long moved;
+};
+
+static int remove_below(struct removal *r, int fd, int depth);
+
+static int remove_entry(struct removal *r, int dir, const char *name, int depth) {
+    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -errno;
+    if (depth >= TREE_DEPTH) {
+        char moved[40];
+        (void)snprintf(moved, sizeof moved, ".tmp.deep.%lu", r->moved++);
+        return renameat(dir, name, r->top, moved) ? -errno : 0;
+    }
+    int fd = dir_open(dir, name, false);
+    if (fd < 0)
+        return fd;
+    int error = remove_below(r, fd, depth + 1);
+    if (!error && unlinkat(dir, name, AT_REMOVEDIR) && errno != ENOENT)
+        error = -errno;
+    return error;
+}
+
+static bool dot_or_dots(const char *name) {
+    return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
+/* Empties the directory and closes it. */
+static int remove_below(struct removal *r, int fd, int depth) {
+    DIR *list = fdopendir(fd);
+    if (!list) {
+        int error = -errno;
+        fd_close(fd);
+        return error;
+    }
+    int error = 0;
+    bool again = true;
+    while (!error && again) {
+        unsigned long moved = r->moved;
+        struct dirent *entry;
+        rewinddir(list);
+        while (!error && (entry = readdir(list)))
+            if (!dot_or_dots(entry->d_name))
+                error = remove_entry(r, dirfd(list), entry->d_name, depth);
+        again = depth == 0 && r->moved != moved;
+    }
+    closedir(list);
+    return error;
+}
+
+int tree_remove(int dir, const char *name) {
+    if (unlinkat(dir, name, 0) == 0)
+        return 0;
+    if (errno != EISDIR && errno != EPERM)
+        return -errno;
+    int fd = dir_open(dir, name, false);
+    if (fd < 0)
+        return fd;
+    struct removal r = {.top = fcntl(fd, F_DUPFD_CLOEXEC, 0)};
+    int error = r.top < 0 ? -errno : 0;
+    if (error)
+        fd_close(fd);
+    else
+        error = remove_below(&r, fd, 0);
+    fd_close(r.top);
+    if (!error && unlinkat(dir, name, AT_REMOVEDIR))
+        error = -errno;
+    return error;
+}
+
+int tree_chown(int dir, uid_t uid, gid_t gid) {
+    int error = fd_owner(dir, uid, gid);
+    int fd = error ? -1 : dir_open(dir, ".", false);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!list) {
+        fd_close(fd);
+        return error ? error : fd < 0 ? fd : -ENOMEM;
+    }
+    struct dirent *entry;
+    while (!error && (entry = readdir(list))) {
+        struct stat st;
+        if (dot_or_dots(entry->d_name))
+            continue;
+        int file = openat(fd, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (file >= 0 && fstat(file, &st) == 0) {
+            if (S_ISDIR(st.st_mode))
+                error = tree_chown(file, uid, gid);
+            else if (S_ISREG(st.st_mode) && st.st_nlink == 1)
+                error = fd_owner(file, uid, gid);
+        }
+        fd_close(file);
+    }
+    closedir(list);
+    return error;
+}
+
+/* --- files -------------------------------------------------------------------------------------- */
+
+int file_open(int dir, const char *name, struct stat *st) {
+    struct stat here;
+    int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &here) || !S_ISREG(here.st_mode)) {
+        fd_close(fd);
+        return -EINVAL;
+    }
+    if (st)
+        *st = here;
+    return fd;
+}
+
+int fd_read(int fd, struct buf *out) {
+    char block[16384];
+    ssize_t n;
+    buf_clear(out);
+    while ((n = read(fd, block, sizeof block)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        buf_add(out, block, (size_t)n);
+    }
+    return out->failed ? -ENOMEM : 0;
+}
+
+int file_read(int dir, const char *name, struct buf *out) {
+    int fd = file_open(dir, name, NULL);
+    if (fd < 0)
+        return fd;
+    int error = fd_read(fd, out);
+    fd_close(fd);
+    return error;
+}
+
+static int write_all(int fd, struct span data) {
+    while (data.len) {
+        ssize_t n = write(fd, data.data, data.len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data = (struct span){data.data + n, data.len - (size_t)n};
+    }
+    return 0;
+}
+
+/* Writes a file that is not there yet, whole and synced, or leaves none. */
+static int write_new(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid) {
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(dir, name, flags, 0600);
+    if (fd < 0 && errno == EEXIST && unlinkat(dir, name, 0) == 0) /* a crash left it */
+        fd = openat(dir, name, flags, 0600);
+    if (fd < 0)
+        return -errno;
+    int error = write_all(fd, data);
+    if (!error)
+        error = fd_owner(fd, uid, gid);
+    if (!error && (fchmod(fd, mode) || fsync(fd)))
+        error = -errno;
+    if (close(fd) && !error)
+        error = -errno;
+    if (error)
+        (void)unlinkat(dir, name, 0);
+    return error;
+}
+
+struct change_file {
+    int dir;
+    char *name, *tmp; /* no tmp: NAME is to be removed */
+};
+
+static struct change_file *change_add(struct change *c, int dir, const char *name) {
+    struct change_file *files = realloc(c->files, (c->count + 1) * sizeof *files);
+    if (!files)
+        return NULL;
+    c->files = files;
+    struct change_file *f = &files[c->count];
+    *f = (struct change_file){.dir = dir, .name = strdup(name)};
+    if (!f->name)
+        return NULL;
+    c->count++;
+    return f;
+}
+
+int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode, uid_t uid,
+                 gid_t gid) {
+    struct change_file *f = change_add(c, dir, name);
+    struct buf tmp = {0};
+    buf_fmt(&tmp, ".tmp.%s", name);
+    if (!f || !buf_c(&tmp)) {
+        buf_free(&tmp);
+        return -ENOMEM;
+    }
+    int error = write_new(dir, tmp.data, data, mode, uid, gid);
+    if (error) {
+        buf_free(&tmp);
+        free(f->name);
+        c->count--;
+        return error;
+    }
+    f->tmp = tmp.data;
+    return 0;
+}
+
+int change_remove(struct change *c, int dir, const char *name) {
+    return change_add(c, dir, name) ? 0 : -ENOMEM;
+}
+
+static void change_free(struct change *c) {
+    for (size_t i = 0; i < c->count; i++) {
+        free(c->files[i].name);
+        free(c->files[i].tmp);
+    }
+    free(c->files);
+    *c = (struct change){0};
+}
+
+int change_make(struct change *c) {
+    int error = 0;
+    for (size_t i = 0; i < c->count && !error; i++) {
+        struct change_file *f = &c->files[i];
+        if (f->tmp ? renameat(f->dir, f->tmp, f->dir, f->name) : unlinkat(f->dir, f->name, 0))
+            error = f->tmp || errno != ENOENT ? -errno : 0;
+        if (!error && f->tmp) {
+            free(f->tmp);
+            f->tmp = NULL;
+        }
+    }
+    for (size_t i = 0; i < c->count && !error; i++) {
+        bool last = true;
+        for (size_t j = i + 1; j < c->count; j++)
+            last = last && c->files[j].dir != c->files[i].dir;
+        if (last)
+            error = dir_sync(c->files[i].dir);
+    }
+    if (error)
+        change_drop(c);
+    else
+        change_free(c);
+    return error;
+}
+
+void change_drop(struct change *c) {
+    for (size_t i = 0; i < c->count; i++)
+        if (c->files[i].tmp)
+            (void)unlinkat(c->files[i].dir, c->files[i].tmp, 0);
+    change_free(c);
+}
+
+int file_write(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid) {
+    struct change c = {0};
+    int error = change_write(&c, dir, name, data, mode, uid, gid);
+    if (error)
+        change_drop(&c);
+    return error ? error : change_make(&c);
+}
+
+/* --- locks -------------------------------------------------------------------------------------- */
+
+/* Locks that some thread holds. A child of fork() has copies of their descriptors, which would keep
+ * the locks alive as long as it lives, so it closes them. */
+static pthread_mutex_t held_guard = PTHREAD_MUTEX_INITIALIZER;
+static int *held;
+static size_t held_count, held_room;
+
+static void before_fork(void) {
+    pthread_mutex_lock(&held_guard);
+}
+
+static void after_fork(void) {
+    pthread_mutex_unlock(&held_guard);
+}
+
+static void after_fork_in_child(void) {
+    for (size_t i = 0; i < held_count; i++)
+        (void)close(held[i]);
+    held_count = 0;
+    after_fork();
+}
+
+__attribute__((constructor)) static void at_load(void) {
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
+__attribute__((destructor)) static void at_unload(void) {
+    free(held);
+    held = NULL;
+    held_count = held_room = 0;
+}
+
+/* Opens under the guard, so that a fork sees either no descriptor or a held one. */
+static int open_held(int dir, const char *name, int flags) {
+    int fd = -ENOMEM;
+    pthread_mutex_lock(&held_guard);
+    if (held_count == held_room) {
+        size_t bigger = held_room ? held_room * 2 : 16;
+        int *more = realloc(held, bigger * sizeof *held);
+        if (more) {
+            held = more;
+            held_room = bigger;
+        }
+    }
+    if (held_count < held_room) {
+        fd = openat(dir, name, flags | O_NOFOLLOW | O_CLOEXEC, LOCK_MODE);
+        if (fd < 0)
+            fd = -errno;
+        else
+            held[held_count++] = fd;
+    }
+    pthread_mutex_unlock(&held_guard);
+    return fd;
+}
+
+static void close_held(int fd) {
+    pthread_mutex_lock(&held_guard);
+    for (size_t i = 0; i < held_count; i++)
+        if (held[i] == fd) {
+            held[i] = held[--held_count];
+            break;
+        }
+    (void)close(fd);
+    pthread_mutex_unlock(&held_guard);
+}
+
+static int set_lock(int fd, bool of_dir, bool on) {
+    if (of_dir)
+        return flock(fd, on ? LOCK_EX | LOCK_NB : LOCK_UN);
+    struct flock whole = {.l_type = (short)(on ? F_WRLCK : F_UNLCK), .l_whence = SEEK_SET};
+    return fcntl(fd, F_OFD_SETLK, &whole);
+}
+
+static int wait_for(int fd, bool of_dir) {
+    struct timespec now, end, pause = {0, 500000};
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += LOCK_WAIT_SECONDS;
+    while (set_lock(fd, of_dir, true)) {
+        if (errno != EAGAIN && errno != EACCES && errno != EINTR)
+            return -errno;
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        if (now.tv_sec > end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec >= end.tv_nsec))
+            return -EAGAIN;
+        (void)nanosleep(&pause, NULL);
+        if (pause.tv_nsec < LOCK_POLL_MAX_NS)
+            pause.tv_nsec *= 2;
+    }
+    return 0;
+}
+
+/* Whether the locked file is still the one of that name. */
+static bool still_there(int dir, const char *name, int fd) {
+    struct stat by_name, by_fd;
+    return fstatat(dir, name, &by_name, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &by_fd) == 0 &&
+           by_name.st_dev == by_fd.st_dev && by_name.st_ino == by_fd.st_ino;
+}
+
+static int take(int dir, const char *name, int flags, bool of_dir, struct lock *lock) {
+    for (;;) {
+        int fd = open_held(dir, name, flags);
+        if (fd < 0)
+            return fd;
+        int error = wait_for(fd, of_dir);
+        if (!error && (of_dir || still_there(dir, name, fd))) {
+            *lock = (struct lock){fd, of_dir};
+            return 0;
+        }
+        close_held(fd);
+        if (error)
+            return error;
+    }
+}
+
+int lock_file(int dir, const char *name, struct lock *lock) {
+    return take(dir, name, O_RDWR | O_CREAT | O_NONBLOCK, false, lock);
+}
+
+int lock_dir(int dir, struct lock *lock) {
+    return take(dir, ".", O_RDONLY | O_DIRECTORY, true, lock);
+}
+
+void lock_release(struct lock *lock) {
+    if (lock->fd < 0)
+        return;
+    /* Said in so many words: a child forked meanwhile still has the description open. */
+    (void)set_lock(lock->fd, lock->of_dir, false);
+    close_held(lock->fd);
+    *lock = LOCK_NONE;
+}

@@ -1,0 +1,60 @@
+/* Files and directories: everything here is relative to an open directory, never follows a symbolic
+ * link at its last step, and answers 0, a descriptor, or -errno. */
+#ifndef VP_FILE_H
+#define VP_FILE_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "buf.h"
+
+#define KEEP_OWNER ((uid_t) - 1)
+
+void fd_close(int fd);
+
+/* follow: also a symbolic link to a directory. */
+int dir_open(int at, const char *path, bool follow);
+/* Opens directory NAME, made with mode 0700 and that owner where it is missing. */
+int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made);
+int dir_sync(int dir);
+/* Removes NAME with all below it, from however deep; what is a link goes as a link. */
+int tree_remove(int dir, const char *name);
+/* Gives directory DIR and all below it to an owner; hard links to elsewhere are left alone. */
+int tree_chown(int dir, uid_t uid, gid_t gid);
+
+/* Opens a regular file for reading. */
+int file_open(int dir, const char *name, struct stat *st);
+int fd_read(int fd, struct buf *out);
+int file_read(int dir, const char *name, struct buf *out);
+int fd_owner(int fd, uid_t uid, gid_t gid);
+int file_write(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid);
+
+/* A change of several files: all of them are written and synced beside the old ones before the first
+ * is put in its place, so what can fail (room, rights) fails while nothing has changed. */
+struct change {
+    struct change_file *files;
+    size_t count;
+};
+/* The directory must stay open until the change is made or dropped. */
+int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode, uid_t uid,
+                 gid_t gid);
+int change_remove(struct change *c, int dir, const char *name);
+/* Puts the files in place in the order in which they were given, syncs their directories. */
+int change_make(struct change *c);
+void change_drop(struct change *c);
+
+/* vpopmail's lock: an fcntl write lock on the whole of NAME, which is made where it is missing.
+ * Waits as long as vpopmail does (20 s), then says -EAGAIN. It shuts out threads as well as processes
+ * and does not outlive a fork in the child. */
+struct lock {
+    int fd;
+    bool of_dir;
+};
+#define LOCK_NONE ((struct lock){-1, false})
+int lock_file(int dir, const char *name, struct lock *lock);
+/* The same for a directory itself, for files that vpopmail has no lock for: no file is left. */
+int lock_dir(int dir, struct lock *lock);
+void lock_release(struct lock *lock);
+
+#endif

@@ -1,0 +1,121 @@
+/* The C interface of libvpopmail that vpopmail_ext uses: vpopmail's names, arguments and codes.
+ *
+ * Unlike the original's, these functions may be called from any number of threads, never change the
+ * process's working directory or umask, print nothing, and leave their arguments as they are.
+ * What a function returns a pointer to belongs to the calling thread and lasts until that thread's
+ * next call of the same function. */
+#ifndef VPOPMAIL_H
+#define VPOPMAIL_H
+
+#include <sys/types.h>
+
+#include "vpopmail_config.h"
+
+#define VA_SUCCESS 0
+#define VA_ILLEGAL_USERNAME -1
+#define VA_USERNAME_EXISTS -2
+#define VA_BAD_DIR -3
+#define VA_BAD_U_DIR -4
+#define VA_BAD_D_DIR -5
+#define VA_BAD_V_DIR -6
+#define VA_EXIST_U_DIR -7
+#define VA_BAD_U_DIR2 -8
+#define VA_SUBDIR_CREATION -9
+#define VA_USER_DOES_NOT_EXIST -10
+#define VA_DOMAIN_DOES_NOT_EXIST -11
+#define VA_INVALID_DOMAIN_NAME -12
+#define VA_DOMAIN_ALREADY_EXISTS -13
+#define VA_COULD_NOT_MAKE_DOMAIN_DIR -14
+#define VA_COULD_NOT_OPEN_QMAIL_DEFAULT -15
+#define VA_CAN_NOT_MAKE_DOMAINS_DIR -16
+#define VA_COULD_NOT_UPDATE_FILE -17
+#define VA_CRYPT_FAILED -18
+#define VA_COULD_NOT_OPEN_DOT_QMAIL -19
+#define VA_BAD_CHAR -20
+#define VA_SQWEBMAIL_PASS_FAIL -21
+#define VA_BAD_UID -22
+#define VA_NO_AUTH_CONNECTION -23
+#define VA_MEMORY_ALLOC_ERR -24
+#define VA_USER_NAME_TOO_LONG -25
+#define VA_DOMAIN_NAME_TOO_LONG -26
+#define VA_PASSWD_TOO_LONG -27
+#define VA_GECOS_TOO_LONG -28
+#define VA_QUOTA_TOO_LONG -29
+#define VA_DIR_TOO_LONG -30
+#define VA_CLEAR_PASSWD_TOO_LONG -31
+#define VA_ALIAS_LINE_TOO_LONG -32
+#define VA_NULL_POINTER -33
+#define VA_INVALID_EMAIL_CHAR -34
+#define VA_PARSE_ERROR -35
+#define VA_CANNOT_READ_LIMITS -36
+#define VA_CANNOT_READ_ASSIGN -37
+#define VA_CANNOT_DELETE_CATCHALL -55
+#define VA_PWSTR_EMPTY -69
+#define VA_PWSTR_LENGTH -70
+#define VA_PWSTR_ALPHA -71
+#define VA_PWSTR_NUMERIC -72
+#define VA_PWSTR_OTHER -73
+#define VA_PWSTR_DELTA -74
+
+/* Lengths in bytes, without the NUL. */
+#define MAX_PW_NAME 64
+#define MAX_PW_DOMAIN 96
+#define MAX_PW_PASS 128
+#define MAX_PW_GECOS 64
+#define MAX_PW_DIR 160
+#define MAX_PW_QUOTA 20
+#define MAX_ALIAS_LINE 160
+#define MAX_CRYPT_PASS 511 /* what crypt(3) takes */
+
+/* Bits of the fourth field of a vpasswd line. */
+#define NO_PASSWD_CHNG 0x01
+#define V_OVERRIDE 0x2000
+
+#define USE_POP 1  /* the third field of a vpasswd line: no APOP */
+#define USE_APOP 2 /* APOP asked for */
+
+typedef struct {
+    char *domain, *realdomain;
+    int uid, gid;
+    char *path;
+} domain_entry;
+
+/* vaddaliasdomain and the bulk tools set these in vpopmail; here they only exist. */
+extern int NoMakeIndex, OptimizeAddDomain;
+
+int vadddomain(char *domain, char *dir, uid_t uid, gid_t gid);
+int vaddaliasdomain(char *alias_domain, char *real_domain);
+int vdeldomain(char *domain);
+int vadduser(char *user, char *domain, char *password, char *gecos, int apop);
+int vdeluser(char *user, char *domain);
+int vpasswd(char *user, char *domain, char *password, int apop);
+int vsetuserquota(char *user, char *domain, char *quota);
+int vmkpasswd(char *domain);
+/* The directory, user and group of a domain by users/cdb; NULL for a domain that is not there. */
+char *vget_assign(char *domain, char *dir, int dir_len, uid_t *uid, gid_t *gid);
+/* The next line of users/assign whose real domain is match_real ("" for all; NULL to go on). */
+domain_entry *get_domain_entries(const char *match_real);
+char *verror(int code);
+
+/* --- what the original does not have ------------------------------------------------------------ */
+
+/* Tells where vpopmail's home and qmail's directory are; NULL leaves one as it is. 0, or a code. */
+int vpopmail_set_home(const char *home, const char *qmail);
+/* They are copied into out; the length, like snprintf's. */
+int vpopmail_get_home(char *out, size_t size);
+int vpopmail_get_qmail(char *out, size_t size);
+/* vpopmail's ids: the owner of HOME/domains, else VPOPMAILUID and VPOPMAILGID. */
+void vpopmail_get_ids(uid_t *uid, gid_t *gid);
+/* A domain whose .qmail-default delivers to catchall: an address, or a user of the domain. */
+int vpopmail_set_catchall(const char *domain, const char *catchall);
+/* How many alias domains a real domain has; their names one a line in *names, to be freed. */
+int vpopmail_alias_domains(const char *domain, char **names);
+/* The domain that this one is or is an alias of; to be freed. NULL: there is none. */
+char *vpopmail_real_domain(const char *domain);
+/* All of a domain's aliases as vpx_alias_get_all() of binding.h tells them; *data to be freed. */
+int vpopmail_aliases(const char *domain, char **data, size_t *size);
+int vpopmail_alias(const char *alias, const char *domain, char **data, size_t *size);
+/* 1 where the password is the user's, else 0. */
+int vpopmail_authenticate(const char *user, const char *domain, const char *password);
+
+#endif

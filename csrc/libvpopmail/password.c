@@ -1,0 +1,212 @@
+#include "password.h"
+
+#include <crypt.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#include "error.h"
+#include "file.h"
+#include "include/vpopmail.h"
+
+/* --- hashes ------------------------------------------------------------------------------------- */
+
+#define SALT_BYTES 7 /* from which crypt_gensalt makes 8 characters */
+
+/* crypt_r in memory of its own, wiped afterwards; NULL for a setting that it does not know. */
+static char *crypt_wiped(const char *password, const char *setting) {
+    struct crypt_data *data = calloc(1, sizeof *data);
+    if (!data)
+        return NULL;
+    const char *hash = crypt_r(password, setting, data);
+    char *copy = hash && hash[0] != '*' ? strdup(hash) : NULL;
+    explicit_bzero(data, sizeof *data);
+    free(data);
+    return copy;
+}
+
+int password_hash(const char *password, struct buf *out) {
+    char random[SALT_BYTES], setting[CRYPT_GENSALT_OUTPUT_SIZE];
+    ssize_t got;
+    do
+        got = getrandom(random, sizeof random, 0);
+    while (got < 0 && errno == EINTR);
+    char *hash = NULL;
+    if (got == sizeof random &&
+        crypt_gensalt_rn("$6$", 0, random, sizeof random, setting, sizeof setting))
+        hash = crypt_wiped(password, setting);
+    if (hash)
+        buf_str(out, hash);
+    free(hash);
+    return hash && buf_c(out) ? VA_SUCCESS : VA_CRYPT_FAILED;
+}
+
+/* Compares in a time that depends on the lengths alone. */
+static bool same(const char *a, const char *b) {
+    size_t len = strlen(a);
+    unsigned char differs = 0;
+    if (strlen(b) != len)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        differs |= (unsigned char)(a[i] ^ b[i]);
+    return differs == 0;
+}
+
+bool password_matches(const char *password, const char *stored) {
+    if (stored[0] == '{') {
+        const char *end = strchr(stored, '}');
+        if (end)
+            stored = end + 1;
+    }
+    char *hash = stored[0] ? crypt_wiped(password, stored) : NULL;
+    bool match = hash && same(hash, stored);
+    if (hash)
+        explicit_bzero(hash, strlen(hash));
+    free(hash);
+    return match;
+}
+
+/* --- the policy --------------------------------------------------------------------------------- */
+
+enum test { NONE, LESS, AT_MOST, EXACTLY, AT_LEAST, MORE };
+enum { LENGTH, ALPHABET, NUMERIC, OTHER, UPPER_LOWER, RULES };
+
+struct rule {
+    enum test test;
+    double value;
+};
+
+static const char *const rule_names[RULES] = {"Length", "Alphabet", "Numeric", "Other", "UpperLower"};
+static const char *const nouns[RULES] = {
+    "characters",
+    "alphabetical characters",
+    "numbers",
+    "punctuation, symbols, or other characters",
+    "uppercase and lowercase character diversity",
+};
+
+static struct span word(struct span *line) {
+    size_t from = 0, to;
+    while (from < line->len && strchr(" \t", line->data[from]))
+        from++;
+    for (to = from; to < line->len && !strchr(" \t", line->data[to]);)
+        to++;
+    struct span found = {line->data + from, to - from};
+    *line = (struct span){line->data + to, line->len - to};
+    return found;
+}
+
+static int rule_of(struct span name) {
+    for (int i = 0; i < RULES; i++)
+        if (name.len == strlen(rule_names[i]) && !strncasecmp(name.data, rule_names[i], name.len))
+            return i;
+    return -1;
+}
+
+static enum test test_of(struct span sign) {
+    static const char *const signs[] = {"", "<", "<=", "=", ">=", ">"};
+    for (int i = LESS; i <= MORE; i++)
+        if (span_is(sign, signs[i]))
+            return (enum test)i;
+    return NONE;
+}
+
+/* Reads one line; false where vpopmail stops reading: at a rule or a test that it does not know. */
+static bool read_rule(struct span line, struct rule rules[RULES]) {
+    char digits[32] = {0};
+    if (!line.len || line.data[0] == '#')
+        return true;
+    bool indented = strchr(" \t", line.data[0]) != NULL;
+    struct span name = word(&line), sign = word(&line), value = word(&line);
+    if (!value.len) /* a syntax error: passed over */
+        return true;
+    if (name.len == 6 && !strncasecmp(name.data, "Policy", 6))
+        return true;
+    int rule = indented ? -1 : rule_of(name);
+    enum test test = test_of(sign);
+    if (rule < 0 || test == NONE)
+        return false;
+    memcpy(digits, value.data, value.len < sizeof digits ? value.len : sizeof digits - 1);
+    rules[rule] = (struct rule){test, strtod(digits, NULL)};
+    return true;
+}
+
+static bool holds(struct rule rule, double x) {
+    switch (rule.test) {
+    case LESS:
+        return x < rule.value;
+    case AT_MOST:
+        return x <= rule.value;
+    case AT_LEAST:
+        return x >= rule.value;
+    case MORE:
+        return x > rule.value;
+    case EXACTLY:
+        return !(x < rule.value) && !(x > rule.value);
+    case NONE:
+        break;
+    }
+    return true;
+}
+
+/* The share of each kind in the password. vpopmail takes the codes 91 to 96 for lower-case letters. */
+static void measure(const char *password, double out[RULES]) {
+    size_t upper = 0, lower = 0, digit = 0, len = strlen(password);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)password[i];
+        upper += c >= 'A' && c <= 'Z';
+        lower += c > 'Z' && c <= 'z';
+        digit += c >= '0' && c <= '9';
+    }
+    double all = len ? (double)len : 1;
+    size_t letters = upper + lower;
+    out[LENGTH] = (double)len;
+    out[ALPHABET] = (double)letters / all;
+    out[NUMERIC] = (double)digit / all;
+    out[OTHER] = (double)(len - letters - digit) / all;
+    double apart = upper > lower ? (double)(upper - lower) : (double)(lower - upper);
+    out[UPPER_LOWER] = letters ? apart / (double)letters : -1;
+}
+
+static void refuse(int rule, struct rule r) {
+    bool wants_more = r.test == AT_LEAST || r.test == MORE;
+    struct buf text = {0};
+    if (rule == LENGTH && r.test == EXACTLY) {
+        buf_fmt(&text, "password must always be %.0f characters long ", r.value);
+    } else {
+        const char *verb = wants_more ? "requires more" : "should have less";
+        if (r.test == EXACTLY)
+            verb = "can only be";
+        if (rule == UPPER_LOWER) /* a large difference is little diversity */
+            verb = r.test == LESS || r.test == AT_MOST ? "requires more" : "should have less";
+        buf_fmt(&text, "password %s %s ", verb, nouns[rule]);
+    }
+    const char *said = buf_c(&text);
+    error_policy_text(said ? said : "");
+    buf_free(&text);
+}
+
+int password_allowed(const struct home *home, const char *password) {
+    struct rule rules[RULES] = {0};
+    struct buf text = {0};
+    double measured[RULES];
+    int etc = home_dir(home->path, "etc");
+    if (etc >= 0 && file_read(etc, "password_strength.conf", &text) == 0) {
+        struct span rest = {text.data, text.len}, line;
+        while (span_line(&rest, &line) && read_rule(line, rules))
+            ;
+    }
+    fd_close(etc);
+    buf_free(&text);
+    measure(password, measured);
+    for (int i = 0; i < RULES; i++) {
+        bool no_letters = i == UPPER_LOWER && measured[i] < 0;
+        if (rules[i].test != NONE && (no_letters || !holds(rules[i], measured[i]))) {
+            refuse(i, rules[i]);
+            return VA_PWSTR_LENGTH - i;
+        }
+    }
+    return VA_SUCCESS;
+}

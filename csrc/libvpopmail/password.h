@@ -1,0 +1,17 @@
+/* Hashes by crypt(3), and the policy in etc/password_strength.conf. */
+#ifndef VP_PASSWORD_H
+#define VP_PASSWORD_H
+
+#include <stdbool.h>
+
+#include "buf.h"
+#include "paths.h"
+
+/* A new SHA-512 hash ($6$, 8 salt characters); 0 or VA_CRYPT_FAILED. */
+int password_hash(const char *password, struct buf *out);
+/* Whether the password is the one of a stored hash, which may begin with {SCHEME}. */
+bool password_matches(const char *password, const char *stored);
+/* 0, or one of VA_PWSTR_… with its text kept for verror(). */
+int password_allowed(const struct home *home, const char *password);
+
+#endif

@@ -1,0 +1,45 @@
+/* The accounts of one domain. vpasswd.c keeps them in vpasswd and vpasswd.cdb; vpopmail has SQL ones,
+ * which could stand behind the same functions. Answers are 0, 1 for found, or -errno. */
+#ifndef VP_STORE_H
+#define VP_STORE_H
+
+#include "assign.h"
+
+/* The fields of one account; they point into text. */
+struct account {
+    struct buf text;
+    struct span name, hash, gecos, dir, quota;
+    unsigned int kind;  /* USE_POP, USE_APOP */
+    unsigned int flags; /* the user's own, NO_PASSWD_CHNG and so on */
+};
+void account_free(struct account *a);
+/* Puts an account together; false where memory ran out. */
+bool account_make(struct account *a, struct span name, struct span hash, unsigned int kind,
+                  unsigned int flags, struct span gecos, struct span dir, struct span quota);
+/* Reads one line; false where it is not a sound one. */
+bool account_parse(struct account *a, struct span line);
+
+/* A domain's directory, opened, and its owner. */
+struct store {
+    int dir;
+    uid_t uid;
+    gid_t gid;
+};
+
+/* Looks a user up by the name in lower case; 0 for none (or a line that is not sound). */
+int store_find(const struct store *s, const char *name, struct account *out);
+
+/* The lock that vpopmail takes for each change; the functions below are to be called under it. */
+int store_lock(const struct store *s, struct lock *lock);
+int store_find_locked(const struct store *s, const char *name, struct account *out);
+/* Readies the change; -EEXIST where the name is there already. */
+int store_add(const struct store *s, struct change *c, const struct account *a);
+/* -ENOENT where the name is not there. */
+int store_replace(const struct store *s, struct change *c, const struct account *a);
+int store_remove(const struct store *s, struct change *c, struct span name);
+/* Makes the look-up file anew from what is stored. */
+int store_rebuild(const struct store *s);
+/* All lines, in the order in which they are kept. */
+int store_list(const struct store *s, struct buf *text);
+
+#endif

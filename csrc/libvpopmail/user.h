@@ -1,0 +1,18 @@
+/* One call's hold on a domain's accounts. */
+#ifndef VP_USER_H
+#define VP_USER_H
+
+#include "limits.h"
+
+struct session {
+    struct home home;
+    struct domain domain;
+    struct store store; /* .dir -1 where the domain's directory can't be opened */
+    char *user;         /* in lower case */
+};
+
+/* 1, 0 for no such domain, or a code. session_end() afterwards in every case. */
+int session_begin(struct session *s, const char *user, const char *domain);
+void session_end(struct session *s);
+
+#endif

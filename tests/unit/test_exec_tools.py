@@ -1,0 +1,112 @@
+"""Running vpopmail's programs: how they are called, and what their end means."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vpopmail_ext import exec_tools, vpopmail_add_domain_ex, vpopmail_error
+
+Tool = Callable[[str], None]
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tool:
+    """Writes a shell script as the program ``tool`` of a scratch installation."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setattr(exec_tools, "tool_path", lambda name: f"{tmp_path}/bin/{name}")
+    monkeypatch.setattr(exec_tools, "home_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(exec_tools, "qmail_dir", lambda: f"{tmp_path}/qmail")
+
+    def write(script: str) -> None:
+        program = tmp_path / "bin/tool"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+
+    return write
+
+
+def logged(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == level]
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [("exit 0", 0), ("exit 243", 243), ("kill -9 $$", 137), ("kill -15 $$", 143)],
+)
+def test_the_status_is_a_shell_s(tool: Tool, script: str, status: int) -> None:
+    tool(script)
+    assert exec_tools.run("tool") == status
+
+
+def test_faults_13_arguments_arrive_whole(tool: Tool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "vpopmail_ext")
+    tool('for each; do echo "[$each]"; done')
+    assert exec_tools.run("tool", b"-q", b"", b"--", b"a b", b"$(id); *", b"\xe9") == 0
+    assert logged(caplog, logging.INFO) == [
+        "tool: [-q]",
+        "tool: []",
+        "tool: [--]",
+        "tool: [a b]",
+        "tool: [$(id); *]",
+        "tool: [\\xe9]",
+    ]
+
+
+def test_faults_4_what_a_program_prints_is_logged(
+    tool: Tool, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG, "vpopmail_ext")
+    tool("echo out; echo err >&2; exit 3")
+    assert exec_tools.run("tool", b"secret") == 3
+    assert logged(caplog, logging.INFO) == ["tool: out", "tool: err"]
+    assert [line.rpartition("/")[2] for line in logged(caplog, logging.DEBUG)] == [
+        "tool: exit status 3"
+    ]
+    assert "secret" not in caplog.text
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_program_gets_the_directories_and_no_input(
+    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "vpopmail_ext")
+    monkeypatch.setenv("VPOPMAIL_HOME", "/elsewhere")
+    monkeypatch.setenv("KEPT", "as it is")
+    tool('read line; echo "$? $line"; echo "$VPOPMAIL_HOME $QMAIL_HOME $KEPT"')
+    assert exec_tools.run("tool") == 0
+    assert logged(caplog, logging.INFO) == [
+        "tool: 1 ",
+        f"tool: {tmp_path} {tmp_path}/qmail as it is",
+    ]
+    assert os.environ["VPOPMAIL_HOME"] == "/elsewhere"
+
+
+def test_a_program_that_is_not_there(
+    tool: Tool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.warns(UserWarning, match=r"^vpopmail_add_domain_ex error: 127$"):
+        assert vpopmail_add_domain_ex("example.com", "secret") is False
+    assert vpopmail_error() == "Unknown error"
+    (line,) = logged(caplog, logging.ERROR)
+    assert line.startswith(f"{tmp_path}/bin/vadddomain is not there; install")
+    assert "VPOPMAIL_HOME" in line
+    assert "secret" not in caplog.text
+
+
+def test_a_program_that_cannot_be_run(
+    tool: Tool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tool("exit 0")
+    (tmp_path / "bin/tool").chmod(0o644)
+    assert exec_tools.run("tool") == 126
+    assert logged(caplog, logging.ERROR) == [f"{tmp_path}/bin/tool can't be run: Permission denied"]
+
+
+def test_an_argument_that_the_system_refuses(tool: Tool) -> None:
+    tool("exit 0")
+    assert exec_tools.run("tool", b"x" * 200_000) == 126

@@ -1,0 +1,50 @@
+"""Run vpopmail's own programs, as the functions with ``_ex`` in their name do."""
+
+import logging
+import os
+import subprocess
+
+from vpopmail_ext.info import home_dir, qmail_dir, tool_path
+
+NOT_EXECUTABLE = 126
+NOT_FOUND = 127
+SIGNALLED = 128
+
+_log = logging.getLogger("vpopmail_ext")
+_log.addHandler(logging.NullHandler())
+
+
+def run(tool: str, *arguments: bytes) -> int:
+    """Run ``HOME/bin/TOOL`` with `arguments`, each whole, and return its exit status.
+
+    There is no shell, but the status is what one would tell: 128 + N where signal N ended the
+    program, 127 where it is not there, 126 where it can't be started. The program gets
+    ``VPOPMAIL_HOME`` and ``QMAIL_HOME``, so that the bundled programs act on the configured
+    directories; it reads nothing, and what it prints is logged (logger ``vpopmail_ext``, level
+    INFO). The arguments are not logged, since one may be a password; while the program runs, the
+    system's process list shows them to every local user, as with the PHP extension.
+    """
+    path = tool_path(tool)
+    try:
+        done = subprocess.run(
+            [os.fsencode(path), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "VPOPMAIL_HOME": home_dir(), "QMAIL_HOME": qmail_dir()},
+            check=False,
+        )
+    except FileNotFoundError:
+        _log.error(
+            "%s is not there; install vpopmail's programs (build_libvpopmail.sh --prefix) or name "
+            "their installation with vpopmail_ext.configure(home=…) or VPOPMAIL_HOME",
+            path,
+        )
+        return NOT_FOUND
+    except OSError as error:
+        _log.error("%s can't be run: %s", path, error.strerror)
+        return NOT_EXECUTABLE
+    for line in done.stdout.splitlines():
+        _log.info("%s: %s", tool, line.decode(errors="backslashreplace"))
+    _log.debug("%s: exit status %d", path, done.returncode)
+    return done.returncode if done.returncode >= 0 else SIGNALLED - done.returncode

@@ -1,0 +1,159 @@
+"""Where the installation is, and what is linked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from vpopmail_ext import _binding
+from vpopmail_ext._binding import ffi, lib
+
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Info:
+    """What phpinfo() showed for the extension, and what is linked. Paths are absolute."""
+
+    vpopmail_version: str
+    """The libvpopmail release whose behaviour this is, as ``5.6.13``."""
+    uid: int
+    """The numeric user id that vpopmail was configured for."""
+    gid: int
+    """The numeric group id that vpopmail was configured for."""
+    process_ids: tuple[int, int, int, int]
+    """This process's uid, gid, effective uid and effective gid."""
+    home: str
+    """vpopmail's directory."""
+    vadddomain: str
+    """The program that `vpopmail_add_domain_ex` runs, whether it is there or not."""
+    vdeldomain: str
+    """The program that `vpopmail_del_domain_ex` runs, whether it is there or not."""
+    vaddaliasdomain: str
+    """The program that `vpopmail_add_alias_domain_ex` runs, whether it is there or not."""
+    valias: bool
+    """Whether the alias functions are there; they are on every library."""
+    library: Literal["bundled", "real"]
+    """Whether this package's own libvpopmail is linked, or one installed by vpopmail."""
+    library_path: str
+    """The file it is from: the compiled module, or the installation's ``lib/libvpopmail.a``."""
+    auth_module: str
+    """Where the library keeps users, as ``cdb``."""
+    sql_aliases: bool
+    """Whether the library keeps aliases in SQL (vpopmail's valias), not in ``.qmail`` files."""
+    qmail: str
+    """qmail's directory."""
+    version: str
+    """This package's version."""
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return names and values: phpinfo()'s rows, in its order and words, then the others."""
+        ids = f"{self.uid}/{self.gid} " + "/".join(map(str, self.process_ids))
+        return [
+            ("vpopmail support", "enabled"),
+            ("vpopmail version", self.vpopmail_version),
+            ("vpopmail uid/gid php uid/gid/euid/egid", ids),
+            ("vpopmail dir", self.home),
+            ("vpopmail vadddomain", self.vadddomain),
+            ("vpopmail vdeldomain", self.vdeldomain),
+            ("vpopmail vaddaliasdomain", self.vaddaliasdomain),
+            ("vpopmail valias support", "Enabled" if self.valias else "Not supported by vpopmail"),
+            ("vpopmail library", self.library),
+            ("vpopmail library path", self.library_path),
+            ("vpopmail auth module", self.auth_module),
+            ("vpopmail aliases in SQL", "yes" if self.sql_aliases else "no"),
+            ("qmail dir", self.qmail),
+            ("vpopmail_ext version", self.version),
+        ]
+
+
+def info() -> Info:
+    """Return what phpinfo() showed for the extension, and what is linked.
+
+    The values are those of the linked library's ``vpopmail_config.h`` (VERSION, VPOPMAILUID,
+    VPOPMAILGID, VPOPMAILDIR, QMAILDIR), or what `configure` told the bundled one. No file is read
+    and nothing warns.
+    """
+    library = ffi.new("struct vpx_library *")
+    lib.vpx_library(library)
+    home = home_dir()
+    real = os.path.join(home, "lib", "libvpopmail.a")
+    return Info(
+        vpopmail_version=ffi.string(library.version).decode(),
+        uid=int(library.uid),
+        gid=int(library.gid),
+        process_ids=(os.getuid(), os.getgid(), os.geteuid(), os.getegid()),
+        home=home,
+        vadddomain=tool_path("vadddomain"),
+        vdeldomain=tool_path("vdeldomain"),
+        vaddaliasdomain=tool_path("vaddaliasdomain"),
+        valias=True,
+        library="bundled" if library.bundled else "real",
+        library_path=_binding.__file__ if library.bundled else real,
+        auth_module=ffi.string(library.auth_module).decode(),
+        sql_aliases=bool(library.has_valias),
+        qmail=qmail_dir(),
+        version=VERSION,
+    )
+
+
+def configure(
+    home: str | os.PathLike[str] | None = None, qmail: str | os.PathLike[str] | None = None
+) -> None:
+    """Tell where vpopmail and qmail are, for every thread, from the next call on.
+
+    `home` is vpopmail's directory (``VPOPMAILDIR``: etc, domains, bin), `qmail` qmail's
+    (``QMAILDIR``: control, users); None leaves one as it is. Both are absolute paths. They need
+    not exist: what is missing in them shows as vpopmail's codes when a function is called. At
+    first they are the environment's ``VPOPMAIL_HOME`` and ``QMAIL_HOME`` as they were when
+    vpopmail_ext was imported, else what the library was built for (``/home/vpopmail`` and
+    ``/var/qmail``).
+
+    A path that is not absolute or holds a NUL is a ValueError; so is another directory than the
+    one that is compiled into a linked real library. Nothing has changed then.
+    """
+    if lib.vpx_configure(_directory("home", home), _directory("qmail", qmail)) != 0:
+        wanted = (os.fspath(home or home_dir()), os.fspath(qmail or qmail_dir()))
+        raise ValueError(
+            f"the linked libvpopmail has the directories {home_dir()} and {qmail_dir()} compiled "
+            f"in and cannot use {wanted[0]} and {wanted[1]}; build vpopmail_ext without "
+            "VPOPMAIL_HOME, so with its bundled library, to choose them"
+        )
+
+
+def home_dir() -> str:
+    """Return vpopmail's directory."""
+    return os.fsdecode(copy_out(lib.vpx_home)[1])
+
+
+def qmail_dir() -> str:
+    """Return qmail's directory."""
+    return os.fsdecode(copy_out(lib.vpx_qmail)[1])
+
+
+def tool_path(tool: str) -> str:
+    """Return the path that the program `tool` has in vpopmail's directory."""
+    return os.path.join(home_dir(), "bin", tool)
+
+
+def copy_out(function: Callable[..., int], *arguments: bytes | int) -> tuple[int, bytes]:
+    """Call a function of the binding whose last argument takes bytes; return its code and them."""
+    out = ffi.new("struct vpx_bytes *")
+    try:
+        code = function(*arguments, out)
+        return code, ffi.unpack(out.data, out.size) if out.size else b""
+    finally:
+        lib.vpx_free(out)
+
+
+def _directory(name: str, path: str | os.PathLike[str] | None) -> object:
+    if path is None:
+        return ffi.NULL
+    data = os.fsencode(path)
+    if not data.startswith(b"/"):
+        raise ValueError(f"configure(): {name} must be an absolute path, not {os.fspath(path)!r}")
+    if b"\0" in data:
+        raise ValueError(f"configure(): {name} must not contain a NUL byte")
+    return data
