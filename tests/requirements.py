@@ -1,7 +1,8 @@
 """Print what the project's extras need, one requirement a line, for pip."""
 
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]

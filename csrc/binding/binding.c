@@ -1,5 +1,5 @@
-/* Between Python and libvpopmail: hands arguments over, copies results out. With the bundled library,
- * which is thread-safe and leaves the process alone, that is all there is to it. */
+/* Between Python and libvpopmail: hands arguments over, copies results out. With the bundled
+ * library, which is thread-safe and leaves the process alone, that is all there is to it. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>

@@ -9,8 +9,8 @@ struct vpx_bytes {
 
 void vpx_free(struct vpx_bytes *bytes);
 
-/* Where the installation is. NULL leaves a directory as it is. 0, or -1 where the linked library has
- * its directories compiled in and these are others. */
+/* Where the installation is. NULL leaves a directory as it is. 0, or -1 where the linked library
+ * has its directories compiled in and these are others. */
 int vpx_configure(const char *home, const char *qmail);
 
 /* Each returns a code of vpopmail.h: 0 or negative. */
@@ -31,8 +31,8 @@ int vpx_auth_user(const char *user, const char *domain, const char *password);
 
 /* The alias's lines, each followed by a NUL; nothing for an alias that is not there. */
 int vpx_alias_get(const char *alias, const char *domain, struct vpx_bytes *out);
-/* Every alias: an `A` and its name, then an `L` and the line for each of its lines; each followed by
- * a NUL. Aliases come in no particular order. */
+/* Every alias: an `A` and its name, then an `L` and the line for each of its lines; each followed
+ * by a NUL. Aliases come in no particular order. */
 int vpx_alias_get_all(const char *domain, struct vpx_bytes *out);
 
 /* The text of a code; that of a password-policy code is the calling thread's last one. */

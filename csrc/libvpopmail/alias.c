@@ -1,7 +1,7 @@
 /* Aliases: `.qmail-NAME` in the domain's directory, dots of the name written as colons.
  *
- * vpopmail has no lock for them; the domain's directory is locked instead, which leaves no file. A file
- * is replaced whole. */
+ * vpopmail has no lock for them; the domain's directory is locked instead, which leaves no file. A
+ * file is replaced whole. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,8 @@ static bool open_domain(struct session *s, const char *domain) {
     return session_begin(s, "", domain) > 0 && s->store.dir >= 0;
 }
 
-/* --- changing ----------------------------------------------------------------------------------- */
+/* --- changing -----------------------------------------------------------------------------------
+ */
 
 static int append(const struct store *s, const char *file, const char *line) {
     struct buf text = {0};
@@ -44,8 +45,8 @@ static int append(const struct store *s, const char *file, const char *line) {
     buf_char(&text, '\n');
     if (!error)
         error = text.failed ? -ENOMEM
-                            : file_write(s->dir, file, (struct span){text.data, text.len}, 0600, s->uid,
-                                         s->gid);
+                            : file_write(s->dir, file, (struct span){text.data, text.len}, 0600,
+                                         s->uid, s->gid);
     buf_free(&text);
     return error;
 }
@@ -69,8 +70,9 @@ int valias_insert(char *alias, char *domain, char *line) {
             error = append(&s.store, file.data, line);
         lock_release(&lock);
         bool refused = error == -ELOOP || error == -EINVAL; /* a link, or no file */
-        code = error ? error_code(error, refused ? VA_ILLEGAL_USERNAME : VA_COULD_NOT_OPEN_DOT_QMAIL)
-                     : VA_SUCCESS;
+        code = error
+                   ? error_code(error, refused ? VA_ILLEGAL_USERNAME : VA_COULD_NOT_OPEN_DOT_QMAIL)
+                   : VA_SUCCESS;
     }
     buf_free(&file);
     session_end(&s);
@@ -85,8 +87,8 @@ static bool is_line(struct span line, const void *wanted) {
 static int take_out(const struct store *s, const char *file, const char *line) {
     struct buf text = {0}, left = {0};
     int error = file_read(s->dir, file, &text);
-    long dropped = error ? error
-                         : linefile_drop((struct span){text.data, text.len}, is_line, line, &left);
+    long dropped =
+        error ? error : linefile_drop((struct span){text.data, text.len}, is_line, line, &left);
     error = dropped < 0 ? (int)dropped : 0;
     if (!error && dropped > 0 && left.len == 0)
         error = unlinkat(s->dir, file, 0) ? -errno : dir_sync(s->dir);
@@ -131,7 +133,8 @@ int valias_delete(char *alias, char *domain) {
     return error ? error_code(error, VA_ILLEGAL_USERNAME) : VA_SUCCESS;
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ------------------------------------------------------------------------------------
+ */
 
 /* Opens an alias's file. A symbolic link (a mailing list's) is read where its target is the domain
  * owner's or readable by all: root is not to show what its caller could not see. */
@@ -272,7 +275,8 @@ int valias_delete_domain(char *domain) {
     return error ? error_code(error, VA_ILLEGAL_USERNAME) : VA_SUCCESS;
 }
 
-/* --- line by line, as vpopmail gives them ------------------------------------------------------- */
+/* --- line by line, as vpopmail gives them -------------------------------------------------------
+ */
 
 static char *start(struct per_thread *t, char *data, size_t size) {
     buf_free(&t->aliases);

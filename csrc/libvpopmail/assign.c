@@ -38,7 +38,8 @@ bool assign_parse(struct span line, struct assign_line *out) {
     return true;
 }
 
-/* --- looking up --------------------------------------------------------------------------------- */
+/* --- looking up ---------------------------------------------------------------------------------
+ */
 
 void domain_free(struct domain *d) {
     free(d->name);
@@ -99,7 +100,8 @@ int domain_dir(const struct domain *d) {
     return fd;
 }
 
-/* --- changing ----------------------------------------------------------------------------------- */
+/* --- changing -----------------------------------------------------------------------------------
+ */
 
 /* users/cdb as qmail-newu makes it, save that a malformed line is passed over. */
 static int compile(struct span text, struct cdb_maker *m) {

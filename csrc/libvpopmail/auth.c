@@ -84,7 +84,8 @@ struct vqpasswd *vauth_user(char *user, char *domain, char *password, char *apop
     return pw && pw->pw_passwd[0] && password_matches(password, pw->pw_passwd) ? pw : NULL;
 }
 
-/* --- all users ---------------------------------------------------------------------------------- */
+/* --- all users ----------------------------------------------------------------------------------
+ */
 
 static int by_name(const void *a, const void *b) {
     struct span left = *(const struct span *)a, right = *(const struct span *)b, name_a, name_b;
@@ -144,7 +145,8 @@ struct vqpasswd *vauth_getall(char *domain, int first, int sortit) {
     return NULL;
 }
 
-/* --- changing one ------------------------------------------------------------------------------- */
+/* --- changing one -------------------------------------------------------------------------------
+ */
 
 static int set_account(const struct session *s, const struct account *a) {
     struct lock lock = LOCK_NONE;
@@ -156,7 +158,8 @@ static int set_account(const struct session *s, const struct account *a) {
         error = change_make(&c);
     change_drop(&c);
     lock_release(&lock);
-    return error ? error_code(error, error == -ENOENT ? VA_USER_DOES_NOT_EXIST : VA_COULD_NOT_UPDATE_FILE)
+    return error ? error_code(error,
+                              error == -ENOENT ? VA_USER_DOES_NOT_EXIST : VA_COULD_NOT_UPDATE_FILE)
                  : VA_SUCCESS;
 }
 

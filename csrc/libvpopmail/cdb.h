@@ -23,8 +23,8 @@ void cdb_add(struct cdb_maker *m, struct span key, struct span value);
 int cdb_finish(struct cdb_maker *m);
 void cdb_free(struct cdb_maker *m);
 
-/* Looks a key up in an open file: 1 and its value, 0 for none, -EPROTO for a file that is not a sound
- * cdb, or -errno. */
+/* Looks a key up in an open file: 1 and its value, 0 for none, -EPROTO for a file that is not a
+ * sound cdb, or -errno. */
 int cdb_find(int fd, struct span key, struct buf *value);
 
 #endif

@@ -70,7 +70,8 @@ static int put_cdb(struct control *control, struct change *c, const struct buf *
     return error;
 }
 
-/* --- adding ------------------------------------------------------------------------------------- */
+/* --- adding -------------------------------------------------------------------------------------
+ */
 
 static int add_line(struct control *control, struct change *c, int which, const struct buf *old,
                     const char *line) {
@@ -123,8 +124,8 @@ static int add_virtualdomain(struct control *control, struct change *c, const ch
 static int drop_local(struct control *control, struct change *c, const char *name) {
     struct buf text = {0}, left = {0};
     int there = take(control, LOCALS, &text);
-    long dropped = there < 0 ? there : linefile_drop((struct span){text.data, text.len}, is_line,
-                                                     name, &left);
+    long dropped =
+        there < 0 ? there : linefile_drop((struct span){text.data, text.len}, is_line, name, &left);
     int error = dropped < 0 ? (int)dropped : 0;
     if (!error && (dropped > 0 || there == 0))
         error = put(control, c, LOCALS, &left);
@@ -142,7 +143,8 @@ int control_add(struct control *control, struct change *c, const char *name) {
     return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
 }
 
-/* --- taking out --------------------------------------------------------------------------------- */
+/* --- taking out ---------------------------------------------------------------------------------
+ */
 
 static bool is_host(struct span line, const void *arg) {
     const struct buf *wanted = arg;
@@ -158,8 +160,8 @@ static bool is_virtualdomain(struct span line, const void *arg) {
     return span_field(&line, ':', &name) && span_cmp(name, line) == 0 && is_host(name, arg);
 }
 
-/* What to do with morercpthosts.cdb is vpopmail's own way: it goes with a file that becomes empty and
- * is compiled anew where exactly one line went; else it stays as it was. */
+/* What to do with morercpthosts.cdb is vpopmail's own way: it goes with a file that becomes empty
+ * and is compiled anew where exactly one line went; else it stays as it was. */
 static int put_left(struct control *control, struct change *c, int which, const struct buf *left,
                     long dropped) {
     if (which != MORERCPTHOSTS || left->len) {
@@ -186,8 +188,8 @@ static int drop_lines(struct control *control, struct change *c, int which, line
         buf_clear(&left);
     }
     error = take(control, which, &text);
-    dropped = error < 0 ? error
-                        : linefile_drop((struct span){text.data, text.len}, test, wanted, &left);
+    dropped =
+        error < 0 ? error : linefile_drop((struct span){text.data, text.len}, test, wanted, &left);
     error = dropped < 0 ? (int)dropped
             : dropped   ? put_left(control, c, which, &left, dropped)
             : error     ? 0

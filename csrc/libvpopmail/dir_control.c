@@ -127,8 +127,9 @@ static int save(int dir, uid_t uid, gid_t gid, const struct control_state *s) {
     triple(&text, s->column);
     triple(&text, s->index);
     buf_fmt(&text, "%s\n", s->place);
-    int error = text.failed ? -ENOMEM
-                            : file_write(dir, NAME, (struct span){text.data, text.len}, 0600, uid, gid);
+    int error = text.failed
+                    ? -ENOMEM
+                    : file_write(dir, NAME, (struct span){text.data, text.len}, 0600, uid, gid);
     buf_free(&text);
     return error;
 }

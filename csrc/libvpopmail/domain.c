@@ -1,8 +1,9 @@
 /* Domains: vadddomain, vaddaliasdomain, vdeldomain, and look-ups of them.
  *
- * Order of writes. Adding: the tree, then assign and users/cdb, then the control files, so a domain that
- * qmail knows has its directory. Deleting: users/assign and the control files first, then the tree, then
- * the count. All files of QMAIL/ are written beside the old ones before the first is replaced. */
+ * Order of writes. Adding: the tree, then assign and users/cdb, then the control files, so a domain
+ * that qmail knows has its directory. Deleting: users/assign and the control files first, then the
+ * tree, then the count. All files of QMAIL/ are written beside the old ones before the first is
+ * replaced. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -20,10 +21,11 @@
 
 int NoMakeIndex, OptimizeAddDomain;
 
-/* --- counting ----------------------------------------------------------------------------------- */
+/* --- counting -----------------------------------------------------------------------------------
+ */
 
-/* The directory whose .dir-control counts the domains of a uid: vpopmail's own domains/, else that in
- * the user's home; -ENOENT where nothing counts them. */
+/* The directory whose .dir-control counts the domains of a uid: vpopmail's own domains/, else that
+ * in the user's home; -ENOENT where nothing counts them. */
 static int counting_dir(const struct home *home, uid_t uid) {
     uid_t own;
     gid_t group;
@@ -53,7 +55,8 @@ static void count_down(const struct home *home, uid_t uid, gid_t gid) {
     fd_close(fd);
 }
 
-/* --- adding ------------------------------------------------------------------------------------- */
+/* --- adding -------------------------------------------------------------------------------------
+ */
 
 /* What has been made of a new domain's tree, to be undone where a later step fails. */
 struct tree {
@@ -80,7 +83,9 @@ static int descend(int fd, struct span place, uid_t uid, gid_t gid) {
     while (fd >= 0 && span_field(&place, '/', &step)) {
         bool made;
         char *name = span_dup(step);
-        int next = !name ? -ENOMEM : step.len ? dir_make(fd, name, uid, gid, &made) : dir_open(fd, ".", 0);
+        int next = !name      ? -ENOMEM
+                   : step.len ? dir_make(fd, name, uid, gid, &made)
+                              : dir_open(fd, ".", 0);
         free(name);
         fd_close(fd);
         fd = next;
@@ -235,7 +240,9 @@ static int add_alias(const struct home *home, const char *alias, const char *rea
         code = VA_DOMAIN_ALREADY_EXISTS;
     int found = code == VA_SUCCESS ? assign_find(home, real, &d) : 0;
     if (code == VA_SUCCESS)
-        code = found > 0 ? announce(home, &a, alias, &d) : found < 0 ? found : VA_DOMAIN_DOES_NOT_EXIST;
+        code = found > 0   ? announce(home, &a, alias, &d)
+               : found < 0 ? found
+                           : VA_DOMAIN_DOES_NOT_EXIST;
     domain_free(&d);
     assign_end(&a);
     return code;
@@ -260,10 +267,12 @@ int vaddaliasdomain(char *alias_domain, char *real_domain) {
     return code;
 }
 
-/* --- deleting ----------------------------------------------------------------------------------- */
+/* --- deleting -----------------------------------------------------------------------------------
+ */
 
 /* The names of a domain and of all its alias domains, one a line. */
-static int names_of(const struct buf *assign, const char *real, bool aliases_only, struct buf *out) {
+static int names_of(const struct buf *assign, const char *real, bool aliases_only,
+                    struct buf *out) {
     struct span rest = {assign->data, assign->len}, line;
     struct assign_line l;
     while (span_line(&rest, &line))
@@ -276,12 +285,14 @@ static int names_of(const struct buf *assign, const char *real, bool aliases_onl
 }
 
 /* Opens the directory that a domain's stands in; refused (-EPERM) where what stands there may be
- * somebody else's: its parent is reached by a link that is not the owner's, or it is no directory. */
+ * somebody else's: its parent is reached by a link that is not the owner's, or it is no directory.
+ */
 static int open_tree(const struct domain *d, char **name) {
     const char *slash = strrchr(d->path, '/');
     struct stat st;
     *name = strdup(slash + 1);
-    char *parent = span_dup((struct span){d->path, slash > d->path ? (size_t)(slash - d->path) : 1});
+    char *parent =
+        span_dup((struct span){d->path, slash > d->path ? (size_t)(slash - d->path) : 1});
     struct domain in = {.path = parent, .uid = d->uid};
     int fd = parent && *name ? domain_dir(&in) : -ENOMEM;
     free(parent);
@@ -317,7 +328,9 @@ static int retract(const struct home *home, struct assign *a, const char *name, 
 static int delete_real(const struct home *home, struct assign *a, const struct domain *d) {
     char *name = NULL;
     int in = open_tree(d, &name);
-    int code = in == -EPERM ? VA_ILLEGAL_USERNAME : in == -ENOMEM ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
+    int code = in == -EPERM    ? VA_ILLEGAL_USERNAME
+               : in == -ENOMEM ? VA_MEMORY_ALLOC_ERR
+                               : VA_SUCCESS;
     if (code == VA_SUCCESS)
         code = retract(home, a, d->name, d->name);
     if (code == VA_SUCCESS) {
@@ -359,7 +372,8 @@ int vdeldomain(char *domain) {
     return code;
 }
 
-/* --- looking up --------------------------------------------------------------------------------- */
+/* --- looking up ---------------------------------------------------------------------------------
+ */
 
 /* Finds a domain by the name that a caller gave, in any case. */
 static int find(const char *domain, struct domain *d) {
@@ -474,8 +488,8 @@ int vpopmail_set_catchall(const char *domain, const char *catchall) {
         buf_fmt(&recipient, "%s/", d.path);
     buf_str(&recipient, catchall);
     int dir = code == VA_SUCCESS ? domain_dir(&d) : -1;
-    if (code == VA_SUCCESS && (dir < 0 || !buf_c(&recipient) ||
-                               write_default(&home, dir, d.uid, d.gid, recipient.data)))
+    if (code == VA_SUCCESS &&
+        (dir < 0 || !buf_c(&recipient) || write_default(&home, dir, d.uid, d.gid, recipient.data)))
         code = VA_COULD_NOT_OPEN_QMAIL_DEFAULT;
     fd_close(dir);
     buf_free(&recipient);

@@ -64,12 +64,13 @@ int dir_sync(int dir) {
     return fsync(dir) && errno != EINVAL ? -errno : 0;
 }
 
-/* --- trees -------------------------------------------------------------------------------------- */
+/* --- trees --------------------------------------------------------------------------------------
+ */
 
 #define TREE_DEPTH 48
 
 struct removal {
-    int top;           /* where subtrees that lie too deep are moved to */
+    int top; /* where subtrees that lie too deep are moved to */
     unsigned long moved;
 };
 
@@ -167,7 +168,8 @@ int tree_chown(int dir, uid_t uid, gid_t gid) {
     return error;
 }
 
-/* --- files -------------------------------------------------------------------------------------- */
+/* --- files --------------------------------------------------------------------------------------
+ */
 
 int file_open(int dir, const char *name, struct stat *st) {
     struct stat here;
@@ -219,7 +221,8 @@ static int write_all(int fd, struct span data) {
 }
 
 /* Writes a file that is not there yet, whole and synced, or leaves none. */
-static int write_new(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid) {
+static int write_new(int dir, const char *name, struct span data, mode_t mode, uid_t uid,
+                     gid_t gid) {
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     int fd = openat(dir, name, flags, 0600);
     if (fd < 0 && errno == EEXIST && unlinkat(dir, name, 0) == 0) /* a crash left it */
@@ -256,8 +259,8 @@ static struct change_file *change_add(struct change *c, int dir, const char *nam
     return f;
 }
 
-int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode, uid_t uid,
-                 gid_t gid) {
+int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode,
+                 uid_t uid, gid_t gid) {
     struct change_file *f = change_add(c, dir, name);
     struct buf tmp = {0};
     buf_fmt(&tmp, ".tmp.%s", name);
@@ -329,7 +332,8 @@ int file_write(int dir, const char *name, struct span data, mode_t mode, uid_t u
     return error ? error : change_make(&c);
 }
 
-/* --- locks -------------------------------------------------------------------------------------- */
+/* --- locks --------------------------------------------------------------------------------------
+ */
 
 /* Locks that some thread holds. A child of fork() has copies of their descriptors, which would keep
  * the locks alive as long as it lives, so it closes them. */

@@ -30,23 +30,23 @@ int file_read(int dir, const char *name, struct buf *out);
 int fd_owner(int fd, uid_t uid, gid_t gid);
 int file_write(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid);
 
-/* A change of several files: all of them are written and synced beside the old ones before the first
- * is put in its place, so what can fail (room, rights) fails while nothing has changed. */
+/* A change of several files: all of them are written and synced beside the old ones before the
+ * first is put in its place, so what can fail (room, rights) fails while nothing has changed. */
 struct change {
     struct change_file *files;
     size_t count;
 };
 /* The directory must stay open until the change is made or dropped. */
-int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode, uid_t uid,
-                 gid_t gid);
+int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode,
+                 uid_t uid, gid_t gid);
 int change_remove(struct change *c, int dir, const char *name);
 /* Puts the files in place in the order in which they were given, syncs their directories. */
 int change_make(struct change *c);
 void change_drop(struct change *c);
 
 /* vpopmail's lock: an fcntl write lock on the whole of NAME, which is made where it is missing.
- * Waits as long as vpopmail does (20 s), then says -EAGAIN. It shuts out threads as well as processes
- * and does not outlive a fork in the child. */
+ * Waits as long as vpopmail does (20 s), then says -EAGAIN. It shuts out threads as well as
+ * processes and does not outlive a fork in the child. */
 struct lock {
     int fd;
     bool of_dir;

@@ -12,7 +12,8 @@ struct limits {
     unsigned int flags;                           /* NO_PASSWD_CHNG and so on */
 };
 
-/* 0 or VA_CANNOT_READ_LIMITS. The domain's own file, when read, becomes 0600 and the domain owner's. */
+/* 0 or VA_CANNOT_READ_LIMITS. The domain's own file, when read, becomes 0600 and the domain
+ * owner's. */
 int limits_read(const struct home *home, const struct store *s, struct limits *out);
 /* The quota of a new user as vpasswd has it: NOQUOTA, or bytes and messages. */
 void limits_quota(const struct limits *l, struct buf *out);

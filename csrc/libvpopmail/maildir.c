@@ -9,7 +9,8 @@
 
 #include "include/vpopmail.h"
 
-/* --- the user's directory ----------------------------------------------------------------------- */
+/* --- the user's directory -----------------------------------------------------------------------
+ */
 
 /* Opens PLACE below the domain's directory, made where missing. */
 static int place_make(const struct store *s, struct span place) {
@@ -30,8 +31,8 @@ static int place_make(const struct store *s, struct span place) {
     return fd;
 }
 
-static int write_size(int maildir, const struct store *s, struct span quota, unsigned long long bytes,
-                      unsigned long long count) {
+static int write_size(int maildir, const struct store *s, struct span quota,
+                      unsigned long long bytes, unsigned long long count) {
     struct buf text = {0};
     buf_span(&text, quota);
     buf_fmt(&text, "\n%llu %llu\n", bytes, count);
@@ -194,7 +195,8 @@ int maildir_remove(const struct store *s, const char *domain_path, struct span p
     return error;
 }
 
-/* --- the quota ---------------------------------------------------------------------------------- */
+/* --- the quota ----------------------------------------------------------------------------------
+ */
 
 /* The size that a message's name tells (…,S=1234…), else the file's. */
 static unsigned long long message_size(int dir, const char *name) {

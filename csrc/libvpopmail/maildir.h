@@ -6,11 +6,13 @@
 
 #define NOQUOTA "NOQUOTA"
 
-/* Makes PLACE/NAME (place ends in a slash or is empty) with Maildir, lastauth and, for a quota other
- * than NOQUOTA, maildirsize. -EEXIST where something is there already; nothing is left on failure. */
+/* Makes PLACE/NAME (place ends in a slash or is empty) with Maildir, lastauth and, for a quota
+ * other than NOQUOTA, maildirsize. -EEXIST where something is there already; nothing is left on
+ * failure. */
 int maildir_make(const struct store *s, struct span place, const char *name, struct span quota);
 void maildir_unmake(const struct store *s, struct span place, const char *name);
-/* -EPERM where a user's directory is not the domain's to write to or remove; -ENOENT where it is gone. */
+/* -EPERM where a user's directory is not the domain's to write to or remove; -ENOENT where it is
+ * gone. */
 int maildir_check(const struct store *s, const char *domain_path, struct span path);
 /* Removes a user's directory by its path. -ENOENT where there is none, -EPERM where it is not the
  * domain's to remove. */
@@ -18,9 +20,11 @@ int maildir_remove(const struct store *s, const char *domain_path, struct span p
 /* The hashed directory of the domain that a user's path lies in; empty for none. */
 struct span maildir_place(const char *domain_path, struct span path);
 /* Counts the messages and writes maildirsize; without a quota removes it. */
-int maildir_size(const struct store *s, const char *domain_path, struct span path, struct span quota);
+int maildir_size(const struct store *s, const char *domain_path, struct span path,
+                 struct span quota);
 
-/* A quota as vpasswd has it, from any of the spellings that vpopmail takes. 0 or VA_QUOTA_TOO_LONG. */
+/* A quota as vpasswd has it, from any of the spellings that vpopmail takes. 0 or VA_QUOTA_TOO_LONG.
+ */
 int quota_parse(const char *spelling, struct buf *out);
 void quota_text(unsigned long long bytes, unsigned long long messages, struct buf *out);
 

@@ -6,7 +6,8 @@
 
 #define DOMAIN_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-."
 /* vpopmail takes a slash too, which leads out of the domain's directory. */
-#define USER_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&'*+-.=?^_`{|}~"
+#define USER_CHARS                                                                                 \
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&'*+-.=?^_`{|}~"
 
 static bool only(const char *text, const char *chars) {
     return text[strspn(text, chars)] == '\0';

@@ -11,7 +11,8 @@
 #include "file.h"
 #include "include/vpopmail.h"
 
-/* --- hashes ------------------------------------------------------------------------------------- */
+/* --- hashes -------------------------------------------------------------------------------------
+ */
 
 #define SALT_BYTES 7 /* from which crypt_gensalt makes 8 characters */
 
@@ -68,7 +69,8 @@ bool password_matches(const char *password, const char *stored) {
     return match;
 }
 
-/* --- the policy --------------------------------------------------------------------------------- */
+/* --- the policy ---------------------------------------------------------------------------------
+ */
 
 enum test { NONE, LESS, AT_MOST, EXACTLY, AT_LEAST, MORE };
 enum { LENGTH, ALPHABET, NUMERIC, OTHER, UPPER_LOWER, RULES };
@@ -78,7 +80,8 @@ struct rule {
     double value;
 };
 
-static const char *const rule_names[RULES] = {"Length", "Alphabet", "Numeric", "Other", "UpperLower"};
+static const char *const rule_names[RULES] = {"Length", "Alphabet", "Numeric", "Other",
+                                              "UpperLower"};
 static const char *const nouns[RULES] = {
     "characters",
     "alphabetical characters",
@@ -151,7 +154,8 @@ static bool holds(struct rule rule, double x) {
     return true;
 }
 
-/* The share of each kind in the password. vpopmail takes the codes 91 to 96 for lower-case letters. */
+/* The share of each kind in the password. vpopmail takes the codes 91 to 96 for lower-case letters.
+ */
 static void measure(const char *password, double out[RULES]) {
     size_t upper = 0, lower = 0, digit = 0, len = strlen(password);
     for (size_t i = 0; i < len; i++) {

@@ -1,5 +1,5 @@
-/* The accounts of one domain. vpasswd.c keeps them in vpasswd and vpasswd.cdb; vpopmail has SQL ones,
- * which could stand behind the same functions. Answers are 0, 1 for found, or -errno. */
+/* The accounts of one domain. vpasswd.c keeps them in vpasswd and vpasswd.cdb; vpopmail has SQL
+ * ones, which could stand behind the same functions. Answers are 0, 1 for found, or -errno. */
 #ifndef VP_STORE_H
 #define VP_STORE_H
 

@@ -1,9 +1,9 @@
 /* Users: vadduser, vdeluser, vpasswd, vsetuserquota, vmkpasswd.
  *
- * Order of writes. Adding: the count, the user's directory, then the line, so an account that can sign in
- * has its directory. Deleting: the line first, then the count, then the directory. The quota:
- * maildirsize is written while the new vpasswd lies ready beside the old one. All under the domain's
- * lock. */
+ * Order of writes. Adding: the count, the user's directory, then the line, so an account that can
+ * sign in has its directory. Deleting: the line first, then the count, then the directory. The
+ * quota: maildirsize is written while the new vpasswd lies ready beside the old one. All under the
+ * domain's lock. */
 #include "user.h"
 
 #include <errno.h>
@@ -41,7 +41,8 @@ static struct span text_of(const struct buf *b) {
     return (struct span){b->data, b->len};
 }
 
-/* --- adding ------------------------------------------------------------------------------------- */
+/* --- adding -------------------------------------------------------------------------------------
+ */
 
 static int check_new(const char *user, const char *domain, const char *password,
                      const char *gecos) {
@@ -111,7 +112,8 @@ static int settle(const struct session *s, struct new_user *n) {
             error = change_make(&c);
         change_drop(&c);
         if (error) {
-            code = error_code(error, error == -EEXIST ? VA_USERNAME_EXISTS : VA_COULD_NOT_UPDATE_FILE);
+            code =
+                error_code(error, error == -EEXIST ? VA_USERNAME_EXISTS : VA_COULD_NOT_UPDATE_FILE);
             maildir_unmake(store, place, s->user);
         }
     }
@@ -174,7 +176,8 @@ int vadduser(char *user, char *domain, char *password, char *gecos, int apop) {
     return code;
 }
 
-/* --- deleting ----------------------------------------------------------------------------------- */
+/* --- deleting -----------------------------------------------------------------------------------
+ */
 
 /* Whether .qmail-default is `… vdelivermail '' RECIPIENT` and that is this user. */
 static bool is_catchall(const struct session *s) {
@@ -208,10 +211,11 @@ static int delete_locked(const struct session *s, const struct account *a) {
         error = change_make(&c);
     change_drop(&c);
     if (error)
-        return error_code(error, error == -ENOENT ? VA_USER_DOES_NOT_EXIST : VA_COULD_NOT_UPDATE_FILE);
+        return error_code(error,
+                          error == -ENOENT ? VA_USER_DOES_NOT_EXIST : VA_COULD_NOT_UPDATE_FILE);
     int gone = maildir_remove(store, s->domain.path, a->dir);
-    error = dir_control_drop(store->dir, store->uid, store->gid,
-                             maildir_place(s->domain.path, a->dir));
+    error =
+        dir_control_drop(store->dir, store->uid, store->gid, maildir_place(s->domain.path, a->dir));
     if (gone)
         return error_code(gone, VA_BAD_DIR);
     return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
@@ -261,7 +265,8 @@ int vdeluser(char *user, char *domain) {
     return code;
 }
 
-/* --- changing ----------------------------------------------------------------------------------- */
+/* --- changing -----------------------------------------------------------------------------------
+ */
 
 static int check_lengths(const char *user, const char *domain, const char *value, size_t max,
                          int too_long) {
@@ -283,8 +288,8 @@ static int replace_locked(const struct session *s, const struct buf *hash, const
     if (found <= 0)
         return found == -ENOMEM ? VA_MEMORY_ALLOC_ERR : none;
     int error = -ENOMEM;
-    if (account_make(&then, now.name, hash ? text_of(hash) : now.hash, now.kind, now.flags, now.gecos,
-                     now.dir, quota ? text_of(quota) : now.quota))
+    if (account_make(&then, now.name, hash ? text_of(hash) : now.hash, now.kind, now.flags,
+                     now.gecos, now.dir, quota ? text_of(quota) : now.quota))
         error = store_replace(&s->store, &c, &then);
     if (!error && quota) {
         error = maildir_size(&s->store, s->domain.path, now.dir, then.quota);
@@ -296,15 +301,17 @@ static int replace_locked(const struct session *s, const struct buf *hash, const
     change_drop(&c);
     account_free(&now);
     account_free(&then);
-    return error ? error_code(error, error == -EPERM ? VA_ILLEGAL_USERNAME : VA_COULD_NOT_UPDATE_FILE)
-                 : VA_SUCCESS;
+    return error
+               ? error_code(error, error == -EPERM ? VA_ILLEGAL_USERNAME : VA_COULD_NOT_UPDATE_FILE)
+               : VA_SUCCESS;
 }
 
-static int replace(const struct session *s, const struct buf *hash, const struct buf *quota, int none) {
+static int replace(const struct session *s, const struct buf *hash, const struct buf *quota,
+                   int none) {
     struct lock lock = LOCK_NONE;
     int error = store_lock(&s->store, &lock);
-    int code = error ? error_code(error, VA_COULD_NOT_UPDATE_FILE)
-                     : replace_locked(s, hash, quota, none);
+    int code =
+        error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : replace_locked(s, hash, quota, none);
     lock_release(&lock);
     return code;
 }

@@ -57,7 +57,8 @@ bool account_make(struct account *a, struct span name, struct span hash, unsigne
     return buf_c(&a->text) && parse_text(a);
 }
 
-/* --- looking up --------------------------------------------------------------------------------- */
+/* --- looking up ---------------------------------------------------------------------------------
+ */
 
 static int rebuild_if_missing(const struct store *s, bool locked) {
     struct lock lock = LOCK_NONE;
@@ -107,7 +108,8 @@ int store_list(const struct store *s, struct buf *text) {
     return error == -ENOENT ? 0 : error;
 }
 
-/* --- changing ----------------------------------------------------------------------------------- */
+/* --- changing -----------------------------------------------------------------------------------
+ */
 
 int store_lock(const struct store *s, struct lock *lock) {
     return lock_file(s->dir, LOCK, lock);
@@ -158,7 +160,8 @@ static void put_line(struct buf *out, struct span line) {
     buf_char(out, '\n');
 }
 
-/* A copy of the file in which `name` has this line (none: it is taken out), and whether it was there. */
+/* A copy of the file in which `name` has this line (none: it is taken out), and whether it was
+ * there. */
 static int edit(const struct store *s, struct change *c, struct span name, const struct span *with,
                 bool add) {
     struct buf text = {0}, out = {0};

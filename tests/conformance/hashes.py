@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from functools import lru_cache
+from functools import cache
 
 FORM = re.compile(rb"\$6\$[./0-9A-Za-z]{8}\$[./0-9A-Za-z]{86}")
 _LIBRARIES = ("libcrypt.so.1", "libcrypt.so.2", "libcrypt.so")
@@ -18,14 +18,14 @@ def verify(password: bytes, stored: bytes) -> bool:
     return crypt(password, stored) == stored
 
 
-@lru_cache(maxsize=None)
+@cache
 def crypt(password: bytes, setting: bytes) -> bytes:
     """Return crypt(3)'s hash; empty where it knows no such setting."""
     hashed = _library().crypt(password, setting)
     return hashed if isinstance(hashed, bytes) else b""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _library() -> ctypes.CDLL:
     for name in _LIBRARIES:
         try:

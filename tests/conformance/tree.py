@@ -30,7 +30,7 @@ WORK = "/tmp/rec"
 """The directory that the calls were made in."""
 
 _KINDS = {stat.S_IFDIR: "dir", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
-_MAPPED = re.compile(rb"(?:/home/vpopmail|/var/qmail|/srv/mail|/tmp/rec)(?=[/:\n]|\Z)")
+_MAPPED = re.compile(rb"(?:/home/vpopmail|/var/qmail|/srv/mail|/tmp/rec)(?![\w.-])")
 _ASSIGN_IDS = re.compile(rb"(?m)^([+=][^:\n]*:[^:\n]*:)[0-9]+:[0-9]+:")
 _SHOWN_LINES = 24
 
@@ -234,8 +234,10 @@ def _cdb_difference(expected: bytes, found: bytes) -> str:
 def _shown_lines(data: bytes) -> list[str]:
     # repr shows what a terminal hides; the newline is seen where it is missing.
     lines = data.decode("utf-8", "surrogateescape").splitlines(keepends=True)
-    return [repr(line)[1:-1].removesuffix("\\n") if line.endswith("\n") else repr(line)
-            for line in lines]
+    return [
+        repr(line)[1:-1].removesuffix("\\n") if line.endswith("\n") else repr(line)
+        for line in lines
+    ]
 
 
 def _diff(expected: list[str], found: list[str]) -> str:
@@ -243,5 +245,3 @@ def _diff(expected: list[str], found: list[str]) -> str:
     if len(lines) > _SHOWN_LINES:
         lines[_SHOWN_LINES:] = [f"… {len(lines) - _SHOWN_LINES} lines more"]
     return "\n".join(f"    {line}" for line in lines)
-
-

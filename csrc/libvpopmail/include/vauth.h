@@ -1,4 +1,5 @@
-/* Accounts, passwords and aliases: the part of libvpopmail's C interface that an auth module has. */
+/* Accounts, passwords and aliases: the part of libvpopmail's C interface that an auth module has.
+ */
 #ifndef VAUTH_H
 #define VAUTH_H
 

@@ -97,7 +97,8 @@ char *vget_assign(char *domain, char *dir, int dir_len, uid_t *uid, gid_t *gid);
 domain_entry *get_domain_entries(const char *match_real);
 char *verror(int code);
 
-/* --- what the original does not have ------------------------------------------------------------ */
+/* --- what the original does not have ------------------------------------------------------------
+ */
 
 /* Tells where vpopmail's home and qmail's directory are; NULL leaves one as it is. 0, or a code. */
 int vpopmail_set_home(const char *home, const char *qmail);

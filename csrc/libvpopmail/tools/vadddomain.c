@@ -182,7 +182,8 @@ static int run(struct options *o, int argc, char **argv) {
     char *password = optind + 1 < argc ? argv[optind + 1] : o->password;
     if (password != o->password)
         return add(o, password);
-    code = o->random ? random_password(password, o->random) : ask_password(password, sizeof o->password);
+    code = o->random ? random_password(password, o->random)
+                     : ask_password(password, sizeof o->password);
     if (code == VA_SUCCESS)
         code = add(o, password);
     if (code == VA_SUCCESS && o->random)
