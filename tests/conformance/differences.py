@@ -1,0 +1,257 @@
+"""Where the package must differ from a trace, and what is expected of it there.
+
+Each `Difference` names its rows of docs/differences.md (which has the numbers of the reference's
+FAULTS.md) and tells everything that is to come out otherwise; what it does not name is as recorded.
+What is expected of later calls follows from the file tree that the difference leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tests.conformance.hashes import crypt
+
+
+class _AsRecorded:
+    pass
+
+
+AS_RECORDED: Final = _AsRecorded()
+
+File = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is expected of one call in place of what was recorded."""
+
+    rows: tuple[int, ...]
+    result: object = AS_RECORDED
+    raises: type[Exception] | None = None
+    """Instead of a result and warnings."""
+    warnings: Sequence[str] | _AsRecorded = AS_RECORDED
+    error: str | _AsRecorded = AS_RECORDED
+    changed: Mapping[str, File | None] = field(default_factory=dict)
+    """Files as a trace has them, over the recorded ones; None: that file does not change."""
+    removed: Sequence[str] = ()
+    """Besides the recorded ones."""
+    modes: Mapping[str, str] = field(default_factory=dict)
+    """Modes of recorded files."""
+
+
+def _dir() -> File:
+    return {"type": "dir", "mode": "0700", "uid": 89, "gid": 89}
+
+
+def _owned(text: str) -> File:
+    return {"type": "file", "mode": "0600", "uid": 89, "gid": 89, "text": text}
+
+
+def _cdb_of_vpasswd() -> File:
+    return {"type": "file", "mode": "0600", "uid": 89, "gid": 89, "cdb_of": "vpasswd"}
+
+
+def _qmail_file(text: str) -> File:
+    return {"type": "file", "mode": "0644", "uid": 0, "gid": 0, "text": text}
+
+
+def _assign(*lines: str) -> File:
+    return _qmail_file("".join(f"{line}\n" for line in (*lines, ".")))
+
+
+def _assign_line(domain: str, real: str = "") -> str:
+    real = real or domain
+    return f"+{domain}-:{real}:89:89:/home/vpopmail/domains/{real}:-::"
+
+
+def _hash(password: str) -> str:
+    # Stands for the hash that the call makes: it is compared by the password.
+    return crypt(password.encode(), b"$6$saltsalt$").decode()
+
+
+def _vpasswd_line(domain: str, user: str, hashed: str, gecos: str) -> str:
+    path = f"/home/vpopmail/domains/{domain}/{user}"
+    return f"{user}:{hashed}:1:0:{gecos}:{path}:NOQUOTA\n"
+
+
+def _user_files(domain: str, user: str) -> dict[str, File]:
+    path = f"/home/vpopmail/domains/{domain}/{user}"
+    directories = {f"{path}{name}": _dir() for name in _USER_DIRECTORIES}
+    return {**directories, f"{path}/lastauth": _owned("0.0.0.0")}
+
+
+def _failed(text: str) -> dict[str, Any]:
+    return {"result": False, "warnings": [f"vpopmail error: {text}"], "error": text}
+
+
+_SUCCEEDED: Final[dict[str, Any]] = {"result": True, "warnings": [], "error": "Success"}
+_USER_DIRECTORIES = ("", "/Maildir", "/Maildir/cur", "/Maildir/new", "/Maildir/tmp")
+
+_ASSIGN = "/var/qmail/users/assign"
+_RCPTHOSTS = "/var/qmail/control/rcpthosts"
+_MORERCPTHOSTS = "/var/qmail/control/morercpthosts"
+_EXAMPLE = "/home/vpopmail/domains/example.com"
+
+
+def _row_1() -> dict[tuple[str, int], Difference]:
+    """The working directory stays where it is: expected of every call, these moved it."""
+    calls = [
+        *[("catchall_forms", 0), ("catchall_user", 1), ("lookups_in_empty_domain", 5)],
+        *[("two_faults", 16), ("two_faults", 17), ("user_basics", 10)],
+        *[("walk_00", 20), ("walk_02", 32), ("walk_02", 40)],
+    ]
+    return {call: Difference((1,)) for call in calls}
+
+
+def _row_2() -> dict[tuple[str, int], Difference]:
+    """A file with a hash is never wider than 0600, whatever the umask."""
+    private = Difference((2,), modes={f"{_EXAMPLE}/vpasswd": "0600"})
+    return {("umask_modes", call): private for call in (0, 1)}
+
+
+def _row_7() -> dict[tuple[str, int], Difference]:
+    """A domain of 96 bytes: its line is whole, and users/cdb goes on following assign."""
+    short = _assign_line("a.bc")
+    long = _assign_line("a" * 92 + ".com")
+    b63 = _assign_line("b." + "c" * 63)
+    lead, museum = _assign_line(".lead.com"), _assign_line("x.y.z.museum")
+    address = _assign_line("1.2.3.44")
+    bucher = _assign_line("xn--bcher-kva.example")
+    cdb, cdb_tmp = "/var/qmail/users/cdb", "/var/qmail/users/cdb.tmp"
+    first = {_ASSIGN: _assign(short, long, lead, museum), cdb: None, cdb_tmp: None}
+    third = {_ASSIGN: _assign(address, short, long, b63, lead, museum)}
+    fourth = {_ASSIGN: _assign(address, short, long, b63, lead, bucher, museum)}
+    return {
+        ("domain_names", 14): Difference((7,), changed=first),
+        ("domain_names", 16): Difference(
+            (7,), changed={_ASSIGN: _assign(short, long, b63, lead, museum)}
+        ),
+        ("domain_names", 22): Difference((7,), changed=third),
+        ("domain_names", 23): Difference((7,), changed=fourth),
+    }
+
+
+def _row_8() -> dict[tuple[str, int], Difference]:
+    """An alias domain as vaddaliasdomain makes it: no symlink, and users are found through it."""
+    alias = _assign_line("alias.example", "example.com")
+    real = _assign_line("example.com")
+    second = _assign_line("second.example", "example.com")
+    alice = _vpasswd_line("example.com", "alice", _ALICES_HASH, "A Person")
+    bob = _vpasswd_line("example.com", "bob", _hash("bobspw12"), "Bob")
+    bobs_files = _user_files("example.com", "bob")
+    first = {_ASSIGN: _assign(alias, real), "/home/vpopmail/domains/alias.example": None}
+    other = {_ASSIGN: _assign(alias, real, second), "/home/vpopmail/domains/second.example": None}
+    add_bob = {
+        **bobs_files,
+        f"{_EXAMPLE}/.dir-control": _owned("2\n0\n3\n0 0 0\n61 61 61\n0 2 2\n0 0 0\n\n"),
+        f"{_EXAMPLE}/vpasswd": _owned(alice + bob),
+    }
+    expected = {
+        2: Difference((8,), **_failed("Domain does not exist")),
+        3: Difference((8,), changed=first),
+        4: Difference((8,), **_failed("Domain already exists")),
+        5: Difference((8,), changed=other),
+        6: Difference((8,), result=True),
+        7: Difference((8,), changed=add_bob, **_SUCCEEDED),
+        8: Difference((8,), changed={_ASSIGN: _assign(real, second)}),
+        9: Difference(
+            (8, 22),
+            changed={_ASSIGN: _assign()},
+            removed=list(bobs_files),
+            modes={_RCPTHOSTS: "0644"},
+        ),
+    }
+    return {("alias_domain_symlink", call): expected[call] for call in expected}
+
+
+# alice's in the trace, made by its call 1.
+_ALICES_HASH = (
+    "$6$oRKUIy.U$NPGOPo4mvNj6F1LrCKinlpIcmgvkoSWc2JcA1wk3CBLTXyFXCMEkrmj"
+    "/VckTyy9oHHRxv1kAe.w08HUQUtCGB/"
+)
+
+
+def _row_9() -> dict[tuple[str, int], Difference]:
+    """An empty alias file is an alias without lines, and hides nothing."""
+    everything = {
+        "blank": [],
+        "gap": ["a", "", "b"],
+        "list": ["|/usr/bin/ezmlm-send list"],
+        "longline": ["&" + "x" * 158, "x" * 159, "x" * 83],
+        "nonl": ["&no@newline"],
+    }
+    return {("alias_listfiles", 0): Difference((9,), result=everything)}
+
+
+def _row_13() -> dict[tuple[str, int], Difference]:
+    """A password that holds a space arrives whole; the original's ended there."""
+    postmaster = _vpasswd_line("beta.net", "postmaster", _hash("Pw Three:3"), "Postmaster")
+    changed = {"/home/vpopmail/domains/beta.net/vpasswd": _owned(postmaster)}
+    return {("walk_01", 18): Difference((13,), changed=changed)}
+
+
+def _row_19() -> dict[tuple[str, int], Difference]:
+    """A wrong number of arguments is a TypeError, and what was kept stays."""
+    return {("type_juggling", 9): Difference((19,), raises=TypeError)}
+
+
+def _row_20() -> dict[tuple[str, int], Difference]:
+    """Without etc/vlimits.default there are no limits, so the user is made.
+
+    Reasoned, not recorded, and to be checked against a real libvpopmail: call 2 then finds its
+    user. There is no password policy (the recorded call came past it to the missing user), an
+    empty password is within the lengths, so the hash of the empty password takes the old one's
+    place, as vpasswd() does with any.
+    """
+    vpasswd = f"{_EXAMPLE}/vpasswd"
+    alice = {
+        **_user_files("example.com", "alice"),
+        f"{_EXAMPLE}/.dir-control": _owned("1\n0\n3\n0 0 0\n61 61 61\n0 2 4\n0 0 0\n\n"),
+        f"{_EXAMPLE}/.vpasswd.lock": _owned(""),
+        f"{_EXAMPLE}/vpasswd.cdb": _cdb_of_vpasswd(),
+        vpasswd: _owned(_vpasswd_line("example.com", "alice", _hash("s3cretPW"), "A Person")),
+    }
+    emptied = {vpasswd: _owned(_vpasswd_line("example.com", "alice", _hash(""), "A Person"))}
+    return {
+        ("no_config", 1): Difference((20,), changed=alice, **_SUCCEEDED),
+        ("no_config", 2): Difference((20,), changed=emptied, **_SUCCEEDED),
+    }
+
+
+def _row_22() -> dict[tuple[str, int], Difference]:
+    """Control files stay 0644, however many lines go."""
+    calls = [
+        *[("alias_domain_ex", 17), ("both_rcpthosts", 1)],
+        *[("many_domains", call) for call in (69, 76, 83, 90, 97, 104, 111, 115, 118, 122)],
+    ]
+    public = Difference((22,), modes={_RCPTHOSTS: "0644"})
+    both = Difference((22,), modes={_RCPTHOSTS: "0644", _MORERCPTHOSTS: "0644"})
+    return {**{call: public for call in calls}, ("hashed_domains", 11): both}
+
+
+DIFFERENCES: Final = {
+    **_row_1(),
+    **_row_2(),
+    **_row_7(),
+    **_row_8(),
+    **_row_9(),
+    **_row_13(),
+    **_row_19(),
+    **_row_20(),
+    **_row_22(),
+}
+"""By trace and call, counting from 0."""
+
+_COUNT_IN_HOME = "/home/vpopmail/domains/.dir-control"
+
+WITH_OWN_IDS: Final = {
+    ("domain_dirs", 2): Difference(
+        (), changed={_COUNT_IN_HOME: _owned("2\n0\n3\n0 0 0\n61 61 61\n0 2 2\n0 0 0\n\n")}
+    ),
+    ("domain_dirs", 4): Difference(
+        (), changed={_COUNT_IN_HOME: _owned("1\n0\n3\n0 0 0\n61 61 61\n0 2 2\n0 0 0\n\n")}
+    ),
+}
+"""Where all ids are one: a domain of another user's is vpopmail's there, and counted with its."""

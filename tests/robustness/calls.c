@@ -1,0 +1,101 @@
+/* Every function of the library, each so that it succeeds and so that it fails, many times over:
+ * run by test_leaks.py under a leak checker. Usage: calls HOME QMAIL. Exits 1 where descriptors
+ * were left. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "vauth.h"
+
+#define S(text) ((char *)(text))
+
+static int descriptors(void) {
+    int count = 0;
+    DIR *list = opendir("/proc/self/fd");
+    while (list && readdir(list))
+        count++;
+    if (list)
+        closedir(list);
+    return count;
+}
+
+static void expect(const char *what, int got, int wanted) {
+    if (got != wanted) {
+        fprintf(stderr, "%s: %d, not %d (%s)\n", what, got, wanted, verror(got));
+        exit(1);
+    }
+}
+
+static void look_up(void) {
+    uid_t uid;
+    gid_t gid;
+    char dir[256], name[65], *data;
+    size_t size;
+    free(vpopmail_real_domain("al.com"));
+    free(vpopmail_real_domain("no.com"));
+    expect("alias domains", vpopmail_alias_domains("ex.com", &data), 1);
+    free(data);
+    (void)vget_assign(S("al.com"), dir, sizeof dir, &uid, &gid);
+    (void)vget_assign(S("no.com"), dir, sizeof dir, &uid, &gid);
+    for (domain_entry *e = get_domain_entries(""); e; e = get_domain_entries(NULL))
+        ;
+    (void)vauth_getpw(S("alice"), S("ex.com"));
+    (void)vauth_getpw(S("nobody"), S("ex.com"));
+    (void)vauth_user(S("alice"), S("al.com"), S("secret-2"), S(""));
+    (void)vpopmail_authenticate("alice", "ex.com", "wrong");
+    for (struct vqpasswd *pw = vauth_getall(S("ex.com"), 1, 1); pw; pw = vauth_getall(NULL, 0, 0))
+        ;
+    for (char *l = valias_select(S("info"), S("ex.com")); l; l = valias_select_next())
+        ;
+    for (char *l = valias_select_all(name, S("ex.com")); l; l = valias_select_all_next(name))
+        ;
+    expect("aliases", vpopmail_aliases("ex.com", &data, &size), 0);
+    free(data);
+    expect("alias", vpopmail_alias("no", "ex.com", &data, &size), 0);
+    free(data);
+}
+
+static void round_of_calls(char *home, uid_t uid, gid_t gid) {
+    expect("add", vadddomain(S("ex.com"), home, uid, gid), 0);
+    expect("again", vadddomain(S("EX.com"), home, uid, gid), VA_DOMAIN_ALREADY_EXISTS);
+    expect("bad", vadddomain(S("e_x"), home, uid, gid), VA_INVALID_DOMAIN_NAME);
+    expect("dir", vadddomain(S("dir.com"), S("/no/such"), uid, gid), VA_BAD_V_DIR);
+    expect("alias", vaddaliasdomain(S("al.com"), S("ex.com")), 0);
+    expect("alias again", vaddaliasdomain(S("al.com"), S("ex.com")), VA_DOMAIN_ALREADY_EXISTS);
+    expect("no real", vaddaliasdomain(S("b.com"), S("no.com")), VA_DOMAIN_DOES_NOT_EXIST);
+    expect("user", vadduser(S("alice"), S("al.com"), S("secret-1"), S(""), 0), 0);
+    expect("user again", vadduser(S("alice"), S("ex.com"), S("x"), S(""), 0), VA_USERNAME_EXISTS);
+    expect("policy", vadduser(S("bob"), S("ex.com"), S(""), S(""), 0), VA_PWSTR_LENGTH);
+    expect("passwd", vpasswd(S("alice"), S("ex.com"), S("secret-2"), 0), 0);
+    expect("no passwd", vpasswd(S("bob"), S("ex.com"), S("secret-2"), 0), VA_ILLEGAL_USERNAME);
+    expect("quota", vsetuserquota(S("alice"), S("ex.com"), S("5M,10C")), 0);
+    expect("no quota", vsetuserquota(S("alice"), S("ex.com"), S("-5")), VA_QUOTA_TOO_LONG);
+    expect("line", valias_insert(S("info"), S("ex.com"), S("&a@b.c")), 0);
+    expect("line", valias_insert(S("info"), S("ex.com"), S("&d@e.f")), 0);
+    expect("slash", valias_insert(S("a/b"), S("ex.com"), S("&a@b.c")), VA_ILLEGAL_USERNAME);
+    expect("remake", vmkpasswd(S("ex.com")), 0);
+    look_up();
+    expect("setpw", vauth_setpw(vauth_getpw(S("alice"), S("ex.com")), S("ex.com")), 0);
+    expect("remove", valias_remove(S("info"), S("ex.com"), S("&a@b.c")), 0);
+    expect("delete", valias_delete(S("info"), S("ex.com")), 0);
+    expect("delete again", valias_delete(S("info"), S("ex.com")), VA_ILLEGAL_USERNAME);
+    expect("delete all", valias_delete_domain(S("ex.com")), 0);
+    expect("no user", vdeluser(S("bob"), S("ex.com")), VA_USER_DOES_NOT_EXIST);
+    expect("del user", vdeluser(S("alice"), S("ex.com")), 0);
+    expect("catchall", vpopmail_set_catchall("ex.com", "a@b.c"), 0);
+    expect("del alias", vdeldomain(S("al.com")), 0);
+    expect("del", vdeldomain(S("ex.com")), 0);
+    expect("del again", vdeldomain(S("ex.com")), VA_DOMAIN_DOES_NOT_EXIST);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3 || vpopmail_set_home(argv[1], argv[2]))
+        return 2;
+    round_of_calls(argv[1], getuid(), getgid());
+    int before = descriptors();
+    for (int i = 0; i < 20; i++)
+        round_of_calls(argv[1], getuid(), getgid());
+    vclose();
+    return descriptors() != before;
+}
