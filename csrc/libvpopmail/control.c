@@ -1,6 +1,7 @@
 #include "control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -172,39 +173,30 @@ static int put_left(struct control *control, struct change *c, int which, const 
     return error ? error : change_remove(c, control->dir, "morercpthosts.cdb");
 }
 
-static int drop_lines(struct control *control, struct change *c, int which, linefile_test *test,
-                      const struct buf *wanted) {
+/* Readies a file without the wanted lines; how many went, or -errno. */
+static long drop_lines(struct control *control, struct change *c, int which, linefile_test *test,
+                       const struct buf *wanted) {
     struct buf text = {0}, left = {0};
+    int there = take(control, which, &text);
+    long dropped =
+        there < 0 ? there : linefile_drop((struct span){text.data, text.len}, test, wanted, &left);
     int error = 0;
-    long dropped = 0;
-    /* morercpthosts is locked only where a host of ours is in it. */
-    if (which == MORERCPTHOSTS) {
-        error = file_read(control->dir, names[which], &text);
-        if (!error)
-            dropped = linefile_drop((struct span){text.data, text.len}, test, wanted, &left);
-        if (error == -ENOENT || (!error && dropped == 0))
-            goto out;
-        buf_clear(&text);
-        buf_clear(&left);
-    }
-    error = take(control, which, &text);
-    dropped =
-        error < 0 ? error : linefile_drop((struct span){text.data, text.len}, test, wanted, &left);
-    error = dropped < 0 ? (int)dropped
-            : dropped   ? put_left(control, c, which, &left, dropped)
-            : error     ? 0
-                        : put(control, c, which, &left); /* was missing: made */
-out:
+    if (dropped > 0)
+        error = put_left(control, c, which, &left, dropped);
+    else if (dropped == 0 && there == 0) /* was missing: made */
+        error = put(control, c, which, &left);
     buf_free(&text);
     buf_free(&left);
-    return error == -ENOENT ? 0 : error;
+    return error ? error : dropped;
 }
 
 int control_drop(struct control *control, struct change *c, const struct buf *wanted) {
-    int error = drop_lines(control, c, RCPTHOSTS, is_host, wanted);
-    if (!error)
-        error = drop_lines(control, c, MORERCPTHOSTS, is_host, wanted);
-    if (!error)
-        error = drop_lines(control, c, VIRTUALDOMAINS, is_virtualdomain, wanted);
-    return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
+    long dropped = drop_lines(control, c, RCPTHOSTS, is_host, wanted);
+    /* vpopmail looks into morercpthosts where rcpthosts has none of them. */
+    if (dropped == 0 &&
+        faccessat(control->dir, names[MORERCPTHOSTS], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        dropped = drop_lines(control, c, MORERCPTHOSTS, is_host, wanted);
+    if (dropped >= 0)
+        dropped = drop_lines(control, c, VIRTUALDOMAINS, is_virtualdomain, wanted);
+    return dropped < 0 ? error_code((int)dropped, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
 }

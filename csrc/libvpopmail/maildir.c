@@ -236,8 +236,11 @@ static void count_folder(int folder, unsigned long long *bytes, unsigned long lo
     count_part(folder, "new", bytes, count);
 }
 
+/* -ENOENT for a maildir that has no cur: vpopmail writes no maildirsize there. */
 static int count_all(int maildir, unsigned long long *bytes, unsigned long long *count) {
     struct dirent *entry;
+    if (faccessat(maildir, "cur", F_OK, AT_SYMLINK_NOFOLLOW))
+        return -errno;
     int fd = dir_open(maildir, ".", false);
     DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
     if (!list) {

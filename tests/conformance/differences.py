@@ -187,9 +187,7 @@ def _row_9() -> dict[tuple[str, int], Difference]:
 
 def _row_13() -> dict[tuple[str, int], Difference]:
     """A password that holds a space arrives whole; the original's ended there."""
-    postmaster = _vpasswd_line("beta.net", "postmaster", _hash("Pw Three:3"), "Postmaster")
-    changed = {"/home/vpopmail/domains/beta.net/vpasswd": _owned(postmaster)}
-    return {("walk_01", 18): Difference((13,), changed=changed)}
+    return {("walk_01", 18): Difference((13,))}
 
 
 def _row_19() -> dict[tuple[str, int], Difference]:

@@ -156,8 +156,8 @@ class Replay:
         self.trace = trace
         self.place = place
         self.perform = perform
-        self.expected: Tree = self._here(trace.start)
         self._ours: dict[bytes, bytes] = {}
+        self.expected: Tree = self._here(trace.start)
         self._seen = set(_hashes(trace.start))
 
     def lay_out(self) -> None:

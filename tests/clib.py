@@ -1,0 +1,108 @@
+"""The bundled library's inner functions, compiled once and called by cffi without the binding.
+
+Functions answer as their headers say; `Any` stands for cffi's objects, which have no types.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import cffi
+
+from vpopmail_ext._build import sanitizers
+
+SOURCE = Path(__file__).parents[1] / "csrc/libvpopmail"
+DECLARATIONS = """
+struct buf { char *data; size_t len, cap; bool failed; };
+struct span { const char *data; size_t len; };
+void buf_free(struct buf *b);
+
+struct cdb_maker {
+    struct buf out;
+    struct cdb_record *records;
+    size_t count, room;
+    bool failed;
+};
+void cdb_begin(struct cdb_maker *m);
+void cdb_add(struct cdb_maker *m, struct span key, struct span value);
+int cdb_finish(struct cdb_maker *m);
+void cdb_free(struct cdb_maker *m);
+int cdb_find(int fd, struct span key, struct buf *value);
+
+typedef bool linefile_test(struct span line, const void *arg);
+int linefile_add(struct span text, struct span line, bool assign, struct buf *out);
+long linefile_drop(struct span text, linefile_test *test, const void *arg, struct buf *out);
+
+int dir_control_add(int dir, unsigned int uid, unsigned int gid, bool with_free, struct buf *out);
+int dir_control_drop(int dir, unsigned int uid, unsigned int gid, struct span place);
+
+struct store { int dir; unsigned int uid, gid; };
+int quota_parse(const char *spelling, struct buf *out);
+int maildir_size(const struct store *s, const char *domain_path, struct span path,
+                 struct span quota);
+
+struct home { char *path; char *qmail; };
+int password_hash(const char *password, struct buf *out);
+bool password_matches(const char *password, const char *stored);
+int password_allowed(const struct home *home, const char *password);
+char *verror(int code);
+"""
+
+ffi = cffi.FFI()
+ffi.cdef(DECLARATIONS)
+_kept: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+@cache
+def lib() -> Any:
+    """Return the library; it is compiled for the first call."""
+    with tempfile.TemporaryDirectory() as scratch:
+        built = f"{scratch}/libvpopmail.so"
+        # Not -I for the sources' directory: its limits.h is not the system's <limits.h>.
+        subprocess.run(
+            ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fPIC", "-shared", "-o", built]
+            + [*sanitizers(os.environ), f"-I{SOURCE}/include"]
+            + [*map(str, sorted(SOURCE.glob("*.c"))), "-lcrypt", "-lpthread"],
+            check=True,
+            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
+        )
+        return ffi.dlopen(built)
+
+
+def span(data: bytes) -> Any:
+    """Return a struct span of `data`."""
+    held = ffi.from_buffer("char[]", data)
+    made = ffi.new("struct span *", {"data": held, "len": len(data)})
+    _kept[made] = held
+    return made[0]
+
+
+def content(buf_or_span: Any) -> bytes:
+    """Return the bytes of a struct buf or struct span."""
+    length = buf_or_span.len
+    return bytes(ffi.unpack(buf_or_span.data, length)) if length else b""
+
+
+@contextmanager
+def buffer() -> Iterator[Any]:
+    """Make an empty struct buf, and free it afterwards."""
+    made = ffi.new("struct buf *")
+    try:
+        yield made
+    finally:
+        lib().buf_free(made)
+
+
+def filled(function: Callable[..., int], *arguments: Any) -> tuple[int, bytes]:
+    """Call a function whose last argument is a struct buf; return its answer and the bytes."""
+    with buffer() as out:
+        answer = function(*arguments, out)
+        return answer, content(out)
