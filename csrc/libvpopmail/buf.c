@@ -116,6 +116,13 @@ char *span_dup(struct span s) {
     return strndup(s.data ? s.data : "", s.len);
 }
 
+bool span_is_nocase(struct span s, const char *text) {
+    size_t i = 0;
+    while (i < s.len && text[i] && ascii_lower(s.data[i]) == ascii_lower(text[i]))
+        i++;
+    return i == s.len && !text[i];
+}
+
 bool span_id(struct span s, unsigned int *out) {
     unsigned long value = 0;
     if (!s.len || s.len > 10)

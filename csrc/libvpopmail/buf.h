@@ -32,6 +32,7 @@ bool span_line(struct span *rest, struct span *line);
 /* Takes what stands before the next separator off *rest; false where nothing is left. */
 bool span_field(struct span *rest, char separator, struct span *field);
 bool span_is(struct span s, const char *text);
+bool span_is_nocase(struct span s, const char *text);
 int span_cmp(struct span a, struct span b);
 struct span span_of(const char *text);
 char *span_dup(struct span s);

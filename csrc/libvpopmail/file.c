@@ -13,6 +13,7 @@
 
 #define DIR_MODE 0700
 #define LOCK_MODE 0600
+#define TMP_PREFIX ".tmp:"   /* no user's name has a colon, so no user's directory is in the way */
 #define LOCK_WAIT_SECONDS 20 /* vpopmail tries ten times, every two seconds */
 #define LOCK_POLL_MAX_NS 32000000L
 
@@ -40,6 +41,12 @@ int fd_owner(int fd, uid_t uid, gid_t gid) {
     if (fchown(fd, uid, gid) && geteuid() == 0)
         return -errno;
     return 0;
+}
+
+void fd_give(int fd, uid_t uid, gid_t gid) {
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+        (void)fd_owner(fd, uid, gid);
 }
 
 int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made) {
@@ -83,7 +90,7 @@ static int remove_entry(struct removal *r, int dir, const char *name, int depth)
         return -errno;
     if (depth >= TREE_DEPTH) {
         char moved[40];
-        (void)snprintf(moved, sizeof moved, ".tmp.deep.%lu", r->moved++);
+        (void)snprintf(moved, sizeof moved, TMP_PREFIX "deep.%lu", r->moved++);
         return renameat(dir, name, r->top, moved) ? -errno : 0;
     }
     int fd = dir_open(dir, name, false);
@@ -156,12 +163,10 @@ int tree_chown(int dir, uid_t uid, gid_t gid) {
         if (dot_or_dots(entry->d_name))
             continue;
         int file = openat(fd, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (file >= 0 && fstat(file, &st) == 0) {
-            if (S_ISDIR(st.st_mode))
-                error = tree_chown(file, uid, gid);
-            else if (S_ISREG(st.st_mode) && st.st_nlink == 1)
-                error = fd_owner(file, uid, gid);
-        }
+        if (file >= 0 && fstat(file, &st) == 0 && S_ISDIR(st.st_mode))
+            error = tree_chown(file, uid, gid);
+        else if (file >= 0)
+            fd_give(file, uid, gid);
         fd_close(file);
     }
     closedir(list);
@@ -171,12 +176,18 @@ int tree_chown(int dir, uid_t uid, gid_t gid) {
 /* --- files --------------------------------------------------------------------------------------
  */
 
+/* A hard link to somebody else's file could have been put there to have root copy it. */
+static bool is_planted(int dir, const struct stat *st) {
+    struct stat in;
+    return st->st_nlink > 1 && (fstat(dir, &in) || in.st_uid != st->st_uid);
+}
+
 int file_open(int dir, const char *name, struct stat *st) {
     struct stat here;
     int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    if (fstat(fd, &here) || !S_ISREG(here.st_mode)) {
+    if (fstat(fd, &here) || !S_ISREG(here.st_mode) || is_planted(dir, &here)) {
         fd_close(fd);
         return -EINVAL;
     }
@@ -263,7 +274,7 @@ int change_write(struct change *c, int dir, const char *name, struct span data, 
                  uid_t uid, gid_t gid) {
     struct change_file *f = change_add(c, dir, name);
     struct buf tmp = {0};
-    buf_fmt(&tmp, ".tmp.%s", name);
+    buf_fmt(&tmp, TMP_PREFIX "%s", name);
     if (!f || !buf_c(&tmp)) {
         buf_free(&tmp);
         return -ENOMEM;

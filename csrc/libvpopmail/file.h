@@ -23,11 +23,14 @@ int tree_remove(int dir, const char *name);
 /* Gives directory DIR and all below it to an owner; hard links to elsewhere are left alone. */
 int tree_chown(int dir, uid_t uid, gid_t gid);
 
-/* Opens a regular file for reading. */
+/* Opens a regular file for reading; -EINVAL for what is none or may be a link to another owner's.
+ */
 int file_open(int dir, const char *name, struct stat *st);
 int fd_read(int fd, struct buf *out);
 int file_read(int dir, const char *name, struct buf *out);
 int fd_owner(int fd, uid_t uid, gid_t gid);
+/* The same for a file that was there before: only where no other name leads to it. */
+void fd_give(int fd, uid_t uid, gid_t gid);
 int file_write(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid);
 
 /* A change of several files: all of them are written and synced beside the old ones before the

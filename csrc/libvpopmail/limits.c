@@ -76,7 +76,7 @@ static int read_own(const struct store *s, struct buf *text) {
     if (!error && st.st_nlink == 1) {
         if ((st.st_mode & 07777) != 0600)
             (void)fchmod(fd, 0600);
-        (void)fd_owner(fd, s->uid, s->gid);
+        fd_give(fd, s->uid, s->gid);
     }
     fd_close(fd);
     return error;

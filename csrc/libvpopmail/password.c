@@ -2,9 +2,9 @@
 
 #include <crypt.h>
 #include <errno.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 
 #include "error.h"
@@ -103,9 +103,20 @@ static struct span word(struct span *line) {
 
 static int rule_of(struct span name) {
     for (int i = 0; i < RULES; i++)
-        if (name.len == strlen(rule_names[i]) && !strncasecmp(name.data, rule_names[i], name.len))
+        if (span_is_nocase(name, rule_names[i]))
             return i;
     return -1;
+}
+
+/* With a decimal point, whatever the process's locale. */
+static double decimal(struct span text) {
+    char digits[32] = {0};
+    memcpy(digits, text.data, text.len < sizeof digits ? text.len : sizeof digits - 1);
+    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    double value = c ? strtod_l(digits, NULL, c) : strtod(digits, NULL);
+    if (c)
+        freelocale(c);
+    return value;
 }
 
 static enum test test_of(struct span sign) {
@@ -118,21 +129,19 @@ static enum test test_of(struct span sign) {
 
 /* Reads one line; false where vpopmail stops reading: at a rule or a test that it does not know. */
 static bool read_rule(struct span line, struct rule rules[RULES]) {
-    char digits[32] = {0};
     if (!line.len || line.data[0] == '#')
         return true;
     bool indented = strchr(" \t", line.data[0]) != NULL;
     struct span name = word(&line), sign = word(&line), value = word(&line);
     if (!value.len) /* a syntax error: passed over */
         return true;
-    if (name.len == 6 && !strncasecmp(name.data, "Policy", 6))
+    if (span_is_nocase(name, "Policy"))
         return true;
     int rule = indented ? -1 : rule_of(name);
     enum test test = test_of(sign);
     if (rule < 0 || test == NONE)
         return false;
-    memcpy(digits, value.data, value.len < sizeof digits ? value.len : sizeof digits - 1);
-    rules[rule] = (struct rule){test, strtod(digits, NULL)};
+    rules[rule] = (struct rule){test, decimal(value)};
     return true;
 }
 

@@ -131,7 +131,7 @@ static int add_locked(const struct session *s, struct new_user *n) {
     int error = store_lock(&s->store, &lock);
     if (error)
         return error_code(error, VA_COULD_NOT_UPDATE_FILE);
-    (void)fd_owner(lock.fd, s->store.uid, s->store.gid);
+    fd_give(lock.fd, s->store.uid, s->store.gid);
     int found = store_find_locked(&s->store, s->user, &other);
     account_free(&other);
     int code = found > 0 ? VA_USERNAME_EXISTS

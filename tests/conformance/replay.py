@@ -75,6 +75,11 @@ class Call:
         """The arguments as recorded."""
         return list(self.recorded["args"])
 
+    @property
+    def password(self) -> bytes:
+        """The password that the call makes a hash of."""
+        return str(self.arguments[_MAKE_HASHES[self.function]]).encode()
+
     @cached_property
     def changed(self) -> Tree:
         """The files that are to differ after the call."""
@@ -178,7 +183,7 @@ class Replay:
             os.umask(_UMASK)
         got = self.perform(call.function, self._arguments(call))
         found = tree.scan(self.place)
-        texts = list(_outcome_differences(self._outcome(call), got))
+        texts = list(outcome_differences(self.expected_outcome(call), got))
         texts += self._adopt_hashes(call, found)
         self._expect(call)
         return texts + tree.differences(self.expected, found)
@@ -192,7 +197,8 @@ class Replay:
             ]
         return arguments
 
-    def _outcome(self, call: Call) -> Outcome:
+    def expected_outcome(self, call: Call) -> Outcome:
+        """Return what is to come of a call at this place."""
         umask = _UMASK if self.trace.lone_umask is None else self.trace.lone_umask
         expected = call.outcome(umask)
         cwd = self.place.path(tree.WORK)
@@ -233,13 +239,13 @@ class Replay:
         recorded = set(_hashes(call.changed)) - self._seen
         self._seen |= recorded
         for path, file in call.changed.items():
-            for user, hashed in _vpasswd_hashes(file.data):
+            for user, hashed in vpasswd_hashes(file.data):
                 if hashed in recorded and path in found:
                     yield from self._adopt(call, user, hashed, found[path].data)
 
     def _adopt(self, call: Call, user: bytes, recorded: bytes, vpasswd: bytes) -> Iterator[str]:
-        ours = dict(_vpasswd_hashes(vpasswd)).get(user)
-        password = _php_text(call.arguments[_MAKE_HASHES[call.function]])
+        ours = dict(vpasswd_hashes(vpasswd)).get(user)
+        password = call.password
         if ours is None:
             return  # the comparison of vpasswd tells
         if not hashes.FORM.fullmatch(ours):
@@ -255,15 +261,12 @@ def _hashes(files: Tree) -> Iterator[bytes]:
         yield from hashes.FORM.findall(file.data)
 
 
-def _vpasswd_hashes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def vpasswd_hashes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Return the users of a vpasswd with their hashes."""
     for line in data.split(b"\n"):
         fields = line.split(b":")
         if len(fields) > 1:
             yield fields[0], fields[1]
-
-
-def _php_text(value: Any) -> bytes:
-    return str(value).encode()
 
 
 def _own_id(value: Any, own: int) -> Any:
@@ -273,7 +276,8 @@ def _own_id(value: Any, own: int) -> Any:
     return own if isinstance(value, int) else own + value % 1
 
 
-def _outcome_differences(expected: Outcome, got: Outcome) -> Iterator[str]:
+def outcome_differences(expected: Outcome, got: Outcome) -> Iterator[str]:
+    """Return a text for each thing in which a call came out otherwise."""
     if expected.raised != got.raised:
         yield f"expected {expected.raised or 'no exception'}, got {got.raised or 'none'}"
     if not _same(expected.result, got.result):
@@ -350,7 +354,7 @@ def _umask() -> int:
 
 
 def place_of_tests() -> Place | None:
-    """Return where traces may be replayed here: in the container, in a scratch directory, or not."""
+    """Return where traces may be replayed: the container's or a scratch directory, or None."""
     scratch = os.environ.get("VPOPMAIL_TEST_SCRATCH", "")
     if scratch:
         return Place(os.path.realpath(scratch), own_ids=True)

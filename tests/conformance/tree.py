@@ -226,7 +226,8 @@ def _cdb_difference(expected: bytes, found: bytes) -> str:
     except ValueError as error:
         return f"    expected a cdb of {len(expected)} bytes, got {len(found)} bytes; {error}"
     if wanted == got:
-        at = next((i for i, (a, b) in enumerate(zip(expected, found)) if a != b), len(expected))
+        pairs = enumerate(zip(expected, found, strict=False))
+        at = next((i for i, (a, b) in pairs if a != b), len(expected))
         return f"    the same records laid out differently, from byte {at} on"
     return _diff([repr(record) for record in wanted], [repr(record) for record in got])
 

@@ -102,9 +102,11 @@ def tinycdb(*arguments: str | bytes, text: bytes = b"", status: int = 0) -> byte
 def test_tinycdb_reads_ours(tmp_path: Path, records: list[Record]) -> None:
     (tmp_path / "ours").write_bytes(made(records))
     assert tinycdb("-d", f"{tmp_path}/ours") == dumped(records)
-    for key, value in first_values(records).items():
+    for key, first in first_values(records).items():
         if b"\0" not in key:
-            assert tinycdb("-q", "--", f"{tmp_path}/ours", key) == value
+            values = [value for other, value in records if other == key]
+            assert tinycdb("-q", "--", f"{tmp_path}/ours", key) == b"".join(values)
+            assert tinycdb("-q", "-n1", "--", f"{tmp_path}/ours", key) == first
     tinycdb("-q", f"{tmp_path}/ours", b"not there", status=100)
 
 
