@@ -56,7 +56,7 @@ int password_allowed(const struct home *home, const char *password);
 char *verror(int code);
 """
 
-ffi = cffi.FFI()
+ffi: Any = cffi.FFI()
 ffi.cdef(DECLARATIONS)
 _kept: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
@@ -67,10 +67,11 @@ def lib() -> Any:
     with tempfile.TemporaryDirectory() as scratch:
         built = f"{scratch}/libvpopmail.so"
         # Not -I for the sources' directory: its limits.h is not the system's <limits.h>.
+        flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fPIC", "-shared", "-o", built]
+        flags += [*sanitizers(os.environ), f"-I{SOURCE}/include"]
+        sources = sorted(map(str, SOURCE.glob("*.c")))
         subprocess.run(
-            ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fPIC", "-shared", "-o", built]
-            + [*sanitizers(os.environ), f"-I{SOURCE}/include"]
-            + [*map(str, sorted(SOURCE.glob("*.c"))), "-lcrypt", "-lpthread"],
+            ["gcc", *flags, *sources, "-lcrypt", "-lpthread"],
             check=True,
             env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
         )
@@ -80,15 +81,15 @@ def lib() -> Any:
 def span(data: bytes) -> Any:
     """Return a struct span of `data`."""
     held = ffi.from_buffer("char[]", data)
-    made = ffi.new("struct span *", {"data": held, "len": len(data)})
+    made = ffi.new("struct span *", {"data": held, "len": len(data)})[0]
     _kept[made] = held
-    return made[0]
+    return made
 
 
 def content(buf_or_span: Any) -> bytes:
     """Return the bytes of a struct buf or struct span."""
-    length = buf_or_span.len
-    return bytes(ffi.unpack(buf_or_span.data, length)) if length else b""
+    data: bytes = ffi.unpack(buf_or_span.data, buf_or_span.len) if buf_or_span.len else b""
+    return data
 
 
 @contextmanager

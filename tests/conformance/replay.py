@@ -239,12 +239,12 @@ class Replay:
         recorded = set(_hashes(call.changed)) - self._seen
         self._seen |= recorded
         for path, file in call.changed.items():
-            for user, hashed in vpasswd_hashes(file.data):
+            for user, hashed in _vpasswd_hashes(file.data):
                 if hashed in recorded and path in found:
                     yield from self._adopt(call, user, hashed, found[path].data)
 
     def _adopt(self, call: Call, user: bytes, recorded: bytes, vpasswd: bytes) -> Iterator[str]:
-        ours = dict(vpasswd_hashes(vpasswd)).get(user)
+        ours = dict(_vpasswd_hashes(vpasswd)).get(user)
         password = call.password
         if ours is None:
             return  # the comparison of vpasswd tells
@@ -261,8 +261,7 @@ def _hashes(files: Tree) -> Iterator[bytes]:
         yield from hashes.FORM.findall(file.data)
 
 
-def vpasswd_hashes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Return the users of a vpasswd with their hashes."""
+def _vpasswd_hashes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     for line in data.split(b"\n"):
         fields = line.split(b":")
         if len(fields) > 1:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tests.conformance.replay import (
     outcome_differences,
     place_of_tests,
 )
-from tests.conformance.tree import Place, Tree
+from tests.conformance.tree import Entry, Place, Tree
 
 TOP = Path(__file__).parents[2]
 TRACES = {name: load(name, Place()) for name in names()}
@@ -90,7 +91,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 @pytest.mark.parametrize("name", TRACES)
 def test_the_comparer_finds_nothing_in_what_is_expected(name: str, place: Place) -> None:
     trace = load(name, place)
-    replay = _replay_on_stand_in(trace, place)
+    replay = StandIn(trace, place).replay
     for call in trace.calls:
         assert replay.step(call) == [], str(call)
 
@@ -123,7 +124,7 @@ def _damage(home: Path) -> Iterator[str]:
 
 def test_the_comparer_finds_each_damage(place: Place) -> None:
     trace = load("auth", place)
-    replay = _replay_on_stand_in(trace, place)
+    replay = StandIn(trace, place).replay
     for call in trace.calls[:2]:
         assert replay.step(call) == []
     for complaint in _damage(Path(place.path(tree.HOME))):
@@ -145,7 +146,7 @@ def test_a_hash_is_judged_by_form_and_password(
 ) -> None:
     hashed = hashes.crypt(password, setting)
     trace = load("auth", place)
-    replay = _replay_on_stand_in(trace, place, lambda _: hashed)
+    replay = StandIn(trace, place, lambda _: hashed).replay
     replay.step(trace.calls[0])
     texts = replay.step(trace.calls[1])
     if complaint:
@@ -190,8 +191,7 @@ def _differs(call: Call) -> bool:
     if call.difference.rows == (1,):
         return bool(call.recorded["cwd"] != tree.WORK)
     if call.difference.rows == (13,):
-        made = [hashed for _, hashed in _made_hashes(call)]
-        return not any(hashes.verify(call.password, hashed) for hashed in made)
+        return not any(hashes.verify(call.password, made) for made in _hashes(call.changed))
     plain = replace(call, difference=Difference(()))
     return _expectation(call) != _expectation(plain)
 
@@ -204,18 +204,8 @@ def _is_control(path: str) -> bool:
     return path.startswith("/var/qmail/control/") and not path.endswith(".lock")
 
 
-def _made_hashes(call: Call) -> Iterator[tuple[bytes, bytes]]:
-    for file in call.changed.values():
-        yield from vpasswd_hashes(file.data)
-
-
-def _replay_on_stand_in(
-    trace: Trace, place: Place, make_hash: Callable[[bytes], bytes] | None = None
-) -> Replay:
-    """Return a replay on a stand-in for the package; `make_hash` takes a password."""
-    replay = Replay(trace, place, StandIn(trace, place, make_hash or _hash_maker()))
-    replay.lay_out()
-    return replay
+def _hashes(files: Tree) -> set[bytes]:
+    return {hashed for file in files.values() for hashed in hashes.FORM.findall(file.data)}
 
 
 def _hash_maker() -> Callable[[bytes], bytes]:
@@ -224,29 +214,53 @@ def _hash_maker() -> Callable[[bytes], bytes]:
 
 
 class StandIn:
-    """Does to the disk what is expected of each call, with hashes of its own."""
+    """In the package's place: does to the disk what is expected, with hashes of its own."""
 
-    def __init__(self, trace: Trace, place: Place, make_hash: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, trace: Trace, place: Place, make_hash: Callable[[bytes], bytes] | None = None
+    ) -> None:
+        self.replay = Replay(trace, place, self.perform)
         self._calls = iter(trace.calls)
         self._place = place
-        self._make_hash = make_hash
-        self._hashes = {hashed: hashed for hashed in _all_hashes(trace.start)}
+        self._make_hash = make_hash or _hash_maker()
+        self._hashes = {hashed: hashed for hashed in _hashes(trace.start)}
         self._disk = self._here(trace.start)
+        self.replay.lay_out()
 
-    def __call__(self, function: str, arguments: list[Any]) -> Outcome:
+    def perform(self, function: str, arguments: list[Any]) -> Outcome:
+        """Do what is expected of the next call."""
         call = next(self._calls)
         while not call.function:
-            self._hashes.update({hashed: hashed for hashed in _all_hashes(call.changed)})
-            self._apply(call)
+            # Done from outside: the replay has put it on the disk.
+            for hashed in _hashes(call.changed):
+                self._hashes.setdefault(hashed, hashed)
+            self._follow(call)
             call = next(self._calls)
         assert (function, len(arguments)) == (call.function, len(call.arguments))
-        for hashed in _all_hashes(call.changed) - self._hashes.keys():
+        for hashed in _hashes(call.changed) - self._hashes.keys():
             self._hashes[hashed] = self._make_hash(call.password)
-        changed = self._apply(call)
+        changed = self._follow(call)
         tree.remove(call.removed, self._place)
         tree.write({**changed, **self._cdbs_beside(changed)}, self._disk, self._place)
-        umask = os.umask(0)
-        os.umask(umask)
-        expected = call.outcome(umask)
-        cwd = self._place.path(tree.WORK)
-        return replace(expected, result=self._mapped(expected.result), cwd=cwd)
+        return self.replay.expected_outcome(call)
+
+    def _follow(self, call: Call) -> Tree:
+        changed = self._here(call.changed)
+        self._disk.update(changed)
+        for path in call.removed:
+            del self._disk[path]
+        return changed
+
+    def _here(self, files: Tree) -> Tree:
+        return {path: self._entry_here(path, file) for path, file in files.items()}
+
+    def _entry_here(self, path: str, file: Entry) -> Entry:
+        here = self._place.entry(path, file)
+        return replace(here, data=hashes.FORM.sub(lambda found: self._hashes[found[0]], here.data))
+
+    def _cdbs_beside(self, changed: Tree) -> Tree:
+        return {
+            path: file
+            for path, file in self._disk.items()
+            if file.source and f"{os.path.dirname(path)}/{file.source}" in changed
+        }

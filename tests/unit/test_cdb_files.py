@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import cdb
-from tests.clib import buffer, content, ffi, filled, lib, span
 from tests.cdb import Record
+from tests.clib import buffer, content, ffi, filled, lib, span
 
 NO_CDB = -errno.EPROTO
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,10 +51,13 @@ class Directory:
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Iterator[Directory]:
-    made = Directory(tmp_path)
-    yield made
-    os.close(made.fd)
+def directory() -> Iterator[Directory]:
+    # Each call syncs what it has written, which a file system in memory does at once.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as path:
+        made = Directory(Path(path))
+        yield made
+        os.close(made.fd)
 
 
 def test_the_table_is_whole() -> None:
@@ -63,32 +67,36 @@ def test_the_table_is_whole() -> None:
 
 def test_every_row_of_the_table(directory: Directory) -> None:
     assert directory.add() == ""
-    for users, place in PLACES:
+    for row, (users, place) in enumerate(PLACES):
         directory.count(users - 1)
-        assert (users, directory.add()) == (users, place.rstrip("/") + "/")
+        assert (users, directory.add()) == (users, f"{place}/")
         assert directory.lines()[0] == str(users)
+        if row in TURNS:
+            check_until_the_next_one(directory, users, place)
+            check_a_second_crossing(directory, users, place, PLACES[row + 1 :])
 
 
-@pytest.mark.parametrize("turn", TURNS)
-def test_between_two_crossings_the_directory_stays(directory: Directory, turn: int) -> None:
-    assert directory.add() == ""
-    for users, _ in PLACES[: turn + 1]:
-        directory.count(users - 1)
-        crossed = directory.add()
-    users, place = PLACES[turn]
-    assert crossed.rstrip("/") == place.rstrip("/")
+def check_until_the_next_one(directory: Directory, users: int, place: str) -> None:
+    text = directory.control.read_text()
     # Whichever number of users it is, except at a multiple of 100.
-    for count in (users, users + 50, users + 98, 7, 0):
+    for count in (users, users + 50, users + 98, users - 2, 7, 0):
         directory.count(count)
-        assert directory.add() == crossed
-    directory.count(users - 2)
-    assert directory.add() == crossed
-    # Downwards nothing is taken, and the next crossing takes the next directory.
-    directory.drop()
-    directory.drop()
-    if turn + 1 < len(PLACES):
-        directory.count(users - 1)
-        assert directory.add().rstrip("/") == PLACES[turn + 1][1].rstrip("/")
+        assert (count, directory.add()) == (count, f"{place}/")
+    directory.control.write_text(text)
+
+
+def check_a_second_crossing(
+    directory: Directory, users: int, place: str, after: list[tuple[int, str]]
+) -> None:
+    text = directory.control.read_text()
+    for _, following in after[:3]:
+        directory.drop()
+        directory.drop()
+        assert directory.add() == f"{place}/"
+        assert directory.add() == f"{following}/"
+        assert directory.lines()[0] == str(users)
+        place = following
+    directory.control.write_text(text)
 
 
 def test_the_file_from_the_first_user_on(directory: Directory) -> None:
@@ -113,6 +121,12 @@ def test_a_second_crossing_takes_the_next_one(directory: Directory) -> None:
         directory.drop()
         places.append(directory.add())
     assert places == ["0/", "1/", "2/", "3/"]
+
+
+def test_a_place_of_the_third_level_ends_in_a_slash_of_its_own(directory: Directory) -> None:
+    directory.add()
+    directory.drop("0/1/")
+    assert directory.add() == "0/1//"
 
 
 def test_the_count_does_not_go_below_none(directory: Directory) -> None:
@@ -164,7 +178,7 @@ def test_domains_leave_freed_places_alone(directory: Directory) -> None:
     assert directory.free.read_text() == "z\n"
 
 
-@pytest.mark.parametrize("place", ["..", "0/..", "/", "0/", "/0", "00", "0//0", "-", "0/ ", "é"])
+@pytest.mark.parametrize("place", ["..", "0/..", "/", "/0", "00", "0//0", "-", "0/ ", "é"])
 def test_what_is_no_place_is_not_used(directory: Directory, place: str) -> None:
     directory.add()
     directory.drop(place)
