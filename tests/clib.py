@@ -41,8 +41,15 @@ typedef bool linefile_test(struct span line, const void *arg);
 int linefile_add(struct span text, struct span line, bool assign, struct buf *out);
 long linefile_drop(struct span text, linefile_test *test, const void *arg, struct buf *out);
 
-int dir_control_add(int dir, unsigned int uid, unsigned int gid, bool with_free, struct buf *out);
-int dir_control_drop(int dir, unsigned int uid, unsigned int gid, struct span place);
+struct lock { int fd; bool of_dir; };
+struct change { struct change_file *files; size_t count; };
+int change_make(struct change *c);
+struct dir_place { struct buf path; struct lock lock; };
+void dir_place_end(struct dir_place *place);
+int dir_control_add(int dir, unsigned int uid, unsigned int gid, bool with_free, struct change *c,
+                    struct dir_place *place);
+int dir_control_drop(int dir, unsigned int uid, unsigned int gid, struct span freed,
+                     struct change *c, struct dir_place *place);
 
 struct store { int dir; unsigned int uid, gid; };
 int quota_parse(const char *spelling, struct buf *out);

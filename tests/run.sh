@@ -34,7 +34,8 @@ inside() { # FLAVOUR PYTHON [ARGUMENT…]
     "$python" setup.py -q build_ext --inplace
     if [ "$flavour" = sanitized ]; then
         local preload
-        preload=$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)
+        # libcrypt too: libasan looks for the functions that it wraps when the process starts.
+        preload=$(for name in asan ubsan crypt; do printf '%s:' "$(gcc -print-file-name=lib$name.so)"; done)
         # Python itself does not free all it has at its end; leaks are looked for elsewhere.
         export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
         export PYTHONMALLOC=malloc VPOPMAIL_TEST_SANITIZED=1

@@ -69,10 +69,7 @@ int valias_insert(char *alias, char *domain, char *line) {
         if (!error)
             error = append(&s.store, file.data, line);
         lock_release(&lock);
-        bool refused = error == -ELOOP || error == -EINVAL; /* a link, or no file */
-        code = error
-                   ? error_code(error, refused ? VA_ILLEGAL_USERNAME : VA_COULD_NOT_OPEN_DOT_QMAIL)
-                   : VA_SUCCESS;
+        code = error ? error_code(error, VA_COULD_NOT_OPEN_DOT_QMAIL) : VA_SUCCESS;
     }
     buf_free(&file);
     session_end(&s);
@@ -148,7 +145,7 @@ static int open_alias(const struct store *s, const char *file) {
         return -errno;
     if (fstat(fd, &st) || !S_ISREG(st.st_mode) || !(st.st_uid == s->uid || st.st_mode & S_IROTH)) {
         fd_close(fd);
-        return -EPERM;
+        return -ELOOP;
     }
     return fd;
 }

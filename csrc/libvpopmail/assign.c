@@ -88,16 +88,7 @@ int assign_find(const struct home *home, const char *name, struct domain *out) {
 }
 
 int domain_dir(const struct domain *d) {
-    struct stat st;
-    int fd = dir_open(AT_FDCWD, d->path, false);
-    if (fd >= 0 || (fd != -ELOOP && fd != -ENOTDIR))
-        return fd;
-    fd = dir_open(AT_FDCWD, d->path, true);
-    if (fd >= 0 && (fstat(fd, &st) || st.st_uid != d->uid)) {
-        fd_close(fd);
-        return -EPERM;
-    }
-    return fd;
+    return dir_open_of(d->path, d->uid);
 }
 
 /* --- changing -----------------------------------------------------------------------------------
@@ -141,7 +132,7 @@ static int compile(struct span text, struct cdb_maker *m) {
 
 int assign_read(const struct home *home, struct buf *text) {
     int users = home_dir(home->qmail, "users");
-    int error = users < 0 ? users : file_read(users, "assign", text);
+    int error = users < 0 ? users : file_read_linked(users, "assign", text);
     fd_close(users);
     if (error == -ENOENT)
         error = 0;
@@ -153,7 +144,7 @@ int assign_begin(const struct home *home, struct assign *a) {
     int error = a->users < 0 ? a->users : lock_file(a->users, "assign.lock", &a->lock);
     if (error)
         return error_code(error, VA_COULD_NOT_UPDATE_FILE);
-    error = file_read(a->users, "assign", &a->text);
+    error = file_read_linked(a->users, "assign", &a->text);
     if (error && error != -ENOENT)
         return error_code(error, VA_CANNOT_READ_ASSIGN);
     return VA_SUCCESS;

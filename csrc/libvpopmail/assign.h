@@ -16,8 +16,7 @@ struct domain {
 /* Looks a domain up by its name or an alias domain's, in lower case: 1, 0 for none, or a code. */
 int assign_find(const struct home *home, const char *name, struct domain *out);
 void domain_free(struct domain *d);
-/* The domain's directory, opened; or -errno. Where it is a symbolic link, its target must be the
- * domain's own, so that root is not led elsewhere. */
+/* The domain's directory, opened; or -errno. Root is not led elsewhere by its owner's links. */
 int domain_dir(const struct domain *d);
 
 /* users/assign, locked for a change of the domains. */

@@ -39,7 +39,7 @@ static int take(struct control *control, int which, struct buf *text) {
         error = lock_file(control->dir, lock_names[which], &control->locks[which]);
     if (error)
         return error;
-    error = file_read(control->dir, names[which], text);
+    error = file_read_linked(control->dir, names[which], text);
     return error == -ENOENT ? 0 : error ? error : 1;
 }
 

@@ -119,7 +119,7 @@ static void triple(struct buf *out, const int n[LEVELS]) {
     buf_fmt(out, "%d %d %d\n", n[0], n[1], n[2]);
 }
 
-static int save(int dir, uid_t uid, gid_t gid, const struct control_state *s) {
+static int save(int dir, uid_t uid, gid_t gid, const struct control_state *s, struct change *c) {
     struct buf text = {0};
     buf_fmt(&text, "%lu\n%d\n%d\n", s->users, s->level, LEVELS);
     triple(&text, s->start);
@@ -127,9 +127,9 @@ static int save(int dir, uid_t uid, gid_t gid, const struct control_state *s) {
     triple(&text, s->column);
     triple(&text, s->index);
     buf_fmt(&text, "%s\n", s->place);
-    int error = text.failed
-                    ? -ENOMEM
-                    : file_write(dir, NAME, (struct span){text.data, text.len}, 0600, uid, gid);
+    int error = text.failed ? -ENOMEM
+                            : change_write(c, dir, NAME, (struct span){text.data, text.len}, 0600,
+                                           uid, gid);
     buf_free(&text);
     return error;
 }
@@ -155,77 +155,81 @@ static bool is_place(struct span place) {
     return true;
 }
 
+void dir_place_end(struct dir_place *place) {
+    lock_release(&place->lock);
+    buf_free(&place->path);
+}
+
 /* Takes the oldest freed place off its file: 1 and the place, 0 for none. */
-static int take_free(int dir, struct buf *out) {
+static int take_free(int dir, struct change *c, struct dir_place *place) {
     struct stat st;
     struct buf text = {0};
-    struct lock lock = LOCK_NONE;
-    if (fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) || st.st_size == 0)
+    if (fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) || st.st_size == 0 || S_ISDIR(st.st_mode))
         return 0;
-    int error = lock_file(dir, FREE_LOCK, &lock);
+    int error = lock_file(dir, FREE_LOCK, &place->lock);
     if (!error)
         error = file_read(dir, FREE, &text);
-    struct span rest = {text.data, text.len}, place = {"", 0};
+    struct span rest = {text.data, text.len}, oldest = {"", 0};
     int found = 0;
-    if (!error && span_line(&rest, &place)) {
-        error = file_write(dir, FREE, rest, 0644, KEEP_OWNER, 0);
-        if (!error && is_place(place)) {
-            buf_span(out, place);
+    if (!error && span_line(&rest, &oldest)) {
+        error = change_write(c, dir, FREE, rest, 0644, KEEP_OWNER, 0);
+        if (!error && is_place(oldest)) {
+            buf_span(&place->path, oldest);
             found = 1;
         }
     }
-    lock_release(&lock);
     buf_free(&text);
     return error == -ENOENT ? 0 : error ? error : found;
 }
 
-static int give_free(int dir, struct span place) {
+static int give_free(int dir, struct span freed, struct change *c, struct dir_place *place) {
     struct buf text = {0};
-    struct lock lock = LOCK_NONE;
     struct stat st;
-    int error = lock_file(dir, FREE_LOCK, &lock);
-    if (!error) {
-        mode_t mode = fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_mode & 0777 : 0600;
+    int error = lock_file(dir, FREE_LOCK, &place->lock);
+    if (error)
+        return error;
+    bool there = fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (there && S_ISDIR(st.st_mode)) /* a user of that name: places are not kept */
+        return 0;
+    if (there)
         error = file_read(dir, FREE, &text);
-        if (error == -ENOENT)
-            error = 0;
-        buf_span(&text, place);
-        buf_char(&text, '\n');
-        if (!error)
-            error = text.failed ? -ENOMEM
-                                : file_write(dir, FREE, (struct span){text.data, text.len}, mode,
-                                             KEEP_OWNER, 0);
-    }
-    lock_release(&lock);
+    buf_span(&text, freed);
+    buf_char(&text, '\n');
+    if (!error)
+        error = text.failed ? -ENOMEM
+                            : change_write(c, dir, FREE, (struct span){text.data, text.len},
+                                           there ? st.st_mode & 0777 : 0600, KEEP_OWNER, 0);
     buf_free(&text);
     return error;
 }
 
-int dir_control_add(int dir, uid_t uid, gid_t gid, bool with_free, struct buf *out) {
+int dir_control_add(int dir, uid_t uid, gid_t gid, bool with_free, struct change *c,
+                    struct dir_place *place) {
     struct control_state s;
     int error = load(dir, &s);
-    int found = !error && with_free ? take_free(dir, out) : 0;
+    int found = !error && with_free ? take_free(dir, c, place) : 0;
     if (error || found < 0)
         return error ? error : found;
     s.users++;
     if (!found && s.users % PER_DIR == 0)
         next_place(&s, s.level);
     if (!found)
-        buf_str(out, s.place);
-    if (out->len)
-        buf_char(out, '/');
-    error = save(dir, uid, gid, &s);
-    return error ? error : out->failed ? -ENOMEM : 0;
+        buf_str(&place->path, s.place);
+    if (place->path.len)
+        buf_char(&place->path, '/');
+    error = save(dir, uid, gid, &s, c);
+    return error ? error : place->path.failed ? -ENOMEM : 0;
 }
 
-int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span place) {
+int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span freed, struct change *c,
+                     struct dir_place *place) {
     struct control_state s;
     int error = load(dir, &s);
     if (!error && s.users > 0)
         s.users--;
     if (!error)
-        error = save(dir, uid, gid, &s);
-    if (!error && is_place(place))
-        error = give_free(dir, place);
+        error = save(dir, uid, gid, &s, c);
+    if (!error && is_place(freed))
+        error = give_free(dir, freed, c, place);
     return error;
 }

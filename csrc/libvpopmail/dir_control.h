@@ -5,13 +5,23 @@
 
 #include <sys/types.h>
 
-#include "buf.h"
+#include "file.h"
 
-/* Counts one up in the .dir-control of a directory and writes to out the directory for the new one,
- * with a slash at its end where it is not empty. A place in .dir_control_free is used first. */
-int dir_control_add(int dir, uid_t uid, gid_t gid, bool with_free, struct buf *out);
-/* Counts one down; `place` (without a slash at the end), unless empty, goes to .dir_control_free.
+/* What a change of the count needs until the change is made or dropped. */
+struct dir_place {
+    struct buf path; /* the directory of a new one, with a slash at its end where it is not empty */
+    struct lock lock; /* on .dir_control_free */
+};
+#define DIR_PLACE_NONE ((struct dir_place){.lock = LOCK_NONE})
+void dir_place_end(struct dir_place *place);
+
+/* Readies the .dir-control of a directory with one more, and tells the place for it; one from
+ * .dir_control_free (with_free) is used first. */
+int dir_control_add(int dir, uid_t uid, gid_t gid, bool with_free, struct change *c,
+                    struct dir_place *place);
+/* Readies it with one less; `freed` (no slash at the end), unless empty, goes to .dir_control_free.
  */
-int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span place);
+int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span freed, struct change *c,
+                     struct dir_place *place);
 
 #endif

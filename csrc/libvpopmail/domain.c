@@ -1,9 +1,8 @@
 /* Domains: vadddomain, vaddaliasdomain, vdeldomain, and look-ups of them.
  *
- * Order of writes. Adding: the tree, then assign and users/cdb, then the control files, so a domain
- * that qmail knows has its directory. Deleting: users/assign and the control files first, then the
- * tree, then the count. All files of QMAIL/ are written beside the old ones before the first is
- * replaced. */
+ * Order of writes. Adding: the tree, then the count, assign, users/cdb and the control files, so a
+ * domain that qmail knows has its directory. Deleting: the count, users/ and control/, then the
+ * tree. All of these files are written beside the old ones before the first is replaced. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -48,21 +47,25 @@ static int counting_dir(const struct home *home, uid_t uid) {
     return fd < 0 ? -ENOENT : fd;
 }
 
-static void count_down(const struct home *home, uid_t uid, gid_t gid) {
-    int fd = counting_dir(home, uid);
-    if (fd >= 0)
-        (void)dir_control_drop(fd, uid, gid, (struct span){"", 0});
-    fd_close(fd);
-}
-
 /* --- adding -------------------------------------------------------------------------------------
  */
 
-/* What has been made of a new domain's tree, to be undone where a later step fails. */
+/* What has been made of a new domain, to be undone where a later step fails. */
 struct tree {
-    int in; /* the directory that the domain's stands in */
-    bool made, counted;
+    int in;       /* the directory that the domain's stands in */
+    int counting; /* where it is counted */
+    bool made;
+    struct dir_place place;
+    struct change change;
 };
+#define TREE_NONE ((struct tree){.in = -1, .counting = -1, .place = DIR_PLACE_NONE})
+
+static void tree_end(struct tree *t) {
+    change_drop(&t->change);
+    dir_place_end(&t->place);
+    fd_close(t->counting);
+    fd_close(t->in);
+}
 
 static int open_domains(int base, uid_t uid, gid_t gid) {
     struct stat link;
@@ -71,9 +74,8 @@ static int open_domains(int base, uid_t uid, gid_t gid) {
     if (fd >= 0 && made)
         (void)dir_sync(base);
     /* A link is followed where root or the owner made it. */
-    if ((fd == -ELOOP || fd == -ENOTDIR) &&
-        fstatat(base, DOMAINS_DIR, &link, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(link.st_mode) &&
-        (link.st_uid == 0 || link.st_uid == geteuid()))
+    if (fd == -ELOOP && fstatat(base, DOMAINS_DIR, &link, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISLNK(link.st_mode) && (link.st_uid == 0 || link.st_uid == geteuid()))
         fd = dir_open(base, DOMAINS_DIR, true);
     return fd;
 }
@@ -110,58 +112,50 @@ static int write_default(const struct home *home, int dir, uid_t uid, gid_t gid,
 
 static int grow_tree(const struct home *home, int base, const char *dir, struct domain *d,
                      struct tree *t) {
-    struct buf place = {0}, path = {0};
-    int code = VA_SUCCESS;
+    struct buf path = {0};
     int domains = open_domains(base, d->uid, d->gid);
     if (domains < 0)
         return error_code(domains, VA_CAN_NOT_MAKE_DOMAINS_DIR);
-    int counting = counting_dir(home, d->uid);
-    int error = counting >= 0 ? dir_control_add(counting, d->uid, d->gid, false, &place) : 0;
-    t->counted = counting >= 0 && !error;
-    fd_close(counting);
+    int error = 0;
+    t->counting = counting_dir(home, d->uid);
+    if (t->counting >= 0)
+        error = dir_control_add(t->counting, d->uid, d->gid, false, &t->change, &t->place);
+    struct span place = {t->place.path.data, t->place.path.len};
     buf_fmt(&path, "%s/" DOMAINS_DIR "/", dir);
-    buf_span(&path, (struct span){place.data, place.len});
+    buf_span(&path, place);
     buf_str(&path, d->name);
     d->path = buf_c(&path);
-    t->in = error ? error : descend(domains, (struct span){place.data, place.len}, d->uid, d->gid);
+    t->in = error ? error : descend(domains, place, d->uid, d->gid);
     if (error)
         fd_close(domains);
     int fd = t->in < 0 ? t->in : dir_make(t->in, d->name, d->uid, d->gid, &t->made);
-    if (fd < 0 || !d->path) {
-        code = error_code(d->path ? fd : -ENOMEM, VA_COULD_NOT_MAKE_DOMAIN_DIR);
-    } else if (!t->made && tree_chown(fd, d->uid, d->gid)) {
-        code = VA_COULD_NOT_MAKE_DOMAIN_DIR;
-    } else {
+    error = d->path ? fd < 0 ? fd : 0 : -ENOMEM;
+    if (!error && !t->made)
+        error = tree_chown(fd, d->uid, d->gid);
+    int code = error ? error_code(error, VA_COULD_NOT_MAKE_DOMAIN_DIR) : VA_SUCCESS;
+    if (code == VA_SUCCESS) {
         error = write_default(home, fd, d->uid, d->gid, "delete");
         code = error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : VA_SUCCESS;
     }
     if (fd >= 0)
         (void)dir_sync(t->in);
     fd_close(fd);
-    buf_free(&place);
     return code;
 }
 
-static void fell_tree(const struct home *home, const struct domain *d, struct tree *t) {
-    if (t->made)
-        (void)tree_remove(t->in, d->name);
-    if (t->counted)
-        count_down(home, d->uid, d->gid);
-}
-
-/* Writes the lines of a domain or alias domain into assign and the control files. */
-static int announce(const struct home *home, struct assign *a, const char *name,
+/* Writes the lines of a domain or alias domain into assign and the control files, together with
+ * what the change holds already. */
+static int announce(const struct home *home, struct assign *a, struct change *c, const char *name,
                     const struct domain *d) {
-    struct change c = {0};
     struct control control;
     int code = control_begin(home, &control);
     if (code == VA_SUCCESS)
-        code = assign_add(a, &c, name, d);
+        code = assign_add(a, c, name, d);
     if (code == VA_SUCCESS)
-        code = control_add(&control, &c, name);
-    if (code == VA_SUCCESS && change_make(&c))
+        code = control_add(&control, c, name);
+    if (code == VA_SUCCESS && change_make(c))
         code = VA_COULD_NOT_UPDATE_FILE;
-    change_drop(&c);
+    change_drop(c);
     control_end(&control);
     return code;
 }
@@ -185,7 +179,7 @@ static int check_new(const struct home *home, const char *name) {
 
 static int add_domain(const struct home *home, struct domain *d, const char *dir) {
     struct assign a = {.users = -1, .lock = LOCK_NONE};
-    struct tree t = {.in = -1};
+    struct tree t = TREE_NONE;
     int code = check_new(home, d->name);
     if (code != VA_SUCCESS)
         return code;
@@ -200,10 +194,10 @@ static int add_domain(const struct home *home, struct domain *d, const char *dir
     if (code == VA_SUCCESS)
         code = grow_tree(home, base, dir, d, &t);
     if (code == VA_SUCCESS)
-        code = announce(home, &a, d->name, d);
-    if (code != VA_SUCCESS)
-        fell_tree(home, d, &t);
-    fd_close(t.in);
+        code = announce(home, &a, &t.change, d->name, d);
+    if (code != VA_SUCCESS && t.made)
+        (void)tree_remove(t.in, d->name);
+    tree_end(&t);
     fd_close(base);
     assign_end(&a);
     return code;
@@ -232,6 +226,7 @@ int vadddomain(char *domain, char *dir, uid_t uid, gid_t gid) {
 static int add_alias(const struct home *home, const char *alias, const char *real) {
     struct assign a = {.users = -1, .lock = LOCK_NONE};
     struct domain d = {0};
+    struct change c = {0};
     int code = check_new(home, alias);
     if (code != VA_SUCCESS)
         return code;
@@ -240,7 +235,7 @@ static int add_alias(const struct home *home, const char *alias, const char *rea
         code = VA_DOMAIN_ALREADY_EXISTS;
     int found = code == VA_SUCCESS ? assign_find(home, real, &d) : 0;
     if (code == VA_SUCCESS)
-        code = found > 0   ? announce(home, &a, alias, &d)
+        code = found > 0   ? announce(home, &a, &c, alias, &d)
                : found < 0 ? found
                            : VA_DOMAIN_DOES_NOT_EXIST;
     domain_free(&d);
@@ -284,7 +279,7 @@ static int names_of(const struct buf *assign, const char *real, bool aliases_onl
     return out->failed ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
 }
 
-/* Opens the directory that a domain's stands in; refused (-EPERM) where what stands there may be
+/* Opens the directory that a domain's stands in; refused (-ELOOP) where what stands there may be
  * somebody else's: its parent is reached by a link that is not the owner's, or it is no directory.
  */
 static int open_tree(const struct domain *d, char **name) {
@@ -296,16 +291,16 @@ static int open_tree(const struct domain *d, char **name) {
     struct domain in = {.path = parent, .uid = d->uid};
     int fd = parent && *name ? domain_dir(&in) : -ENOMEM;
     free(parent);
-    if (fd == -EPERM || (fd >= 0 && fstatat(fd, *name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+    if (fd == -ELOOP || (fd >= 0 && fstatat(fd, *name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                          !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))) {
         fd_close(fd);
-        return -EPERM;
+        return -ELOOP;
     }
     return fd;
 }
 
-static int retract(const struct home *home, struct assign *a, const char *name, const char *real) {
-    struct change c = {0};
+static int retract(const struct home *home, struct assign *a, struct change *c, const char *name,
+                   const char *real) {
     struct control control;
     struct buf wanted = {0};
     int code = control_begin(home, &control);
@@ -314,34 +309,42 @@ static int retract(const struct home *home, struct assign *a, const char *name, 
     else
         buf_fmt(&wanted, "%s\n", name);
     if (code == VA_SUCCESS)
-        code = assign_drop(a, &c, name, real);
+        code = assign_drop(a, c, name, real);
     if (code == VA_SUCCESS)
-        code = control_drop(&control, &c, &wanted);
-    if (code == VA_SUCCESS && change_make(&c))
+        code = control_drop(&control, c, &wanted);
+    if (code == VA_SUCCESS && change_make(c))
         code = VA_COULD_NOT_UPDATE_FILE;
-    change_drop(&c);
+    change_drop(c);
     control_end(&control);
     buf_free(&wanted);
     return code;
 }
 
+static int delete_alias(const struct home *home, struct assign *a, const char *name) {
+    struct change c = {0};
+    return retract(home, a, &c, name, NULL);
+}
+
 static int delete_real(const struct home *home, struct assign *a, const struct domain *d) {
+    struct tree t = TREE_NONE;
+    struct span none = {"", 0};
     char *name = NULL;
-    int in = open_tree(d, &name);
-    int code = in == -EPERM    ? VA_ILLEGAL_USERNAME
-               : in == -ENOMEM ? VA_MEMORY_ALLOC_ERR
-                               : VA_SUCCESS;
+    t.in = open_tree(d, &name);
+    int error = t.in == -ELOOP || t.in == -ENOMEM ? t.in : 0;
+    t.counting = counting_dir(home, d->uid);
+    if (!error && t.counting >= 0)
+        error = dir_control_drop(t.counting, d->uid, d->gid, none, &t.change, &t.place);
+    int code = error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
     if (code == VA_SUCCESS)
-        code = retract(home, a, d->name, d->name);
-    if (code == VA_SUCCESS) {
-        int error = in < 0 ? 0 : tree_remove(in, name);
-        if (!error && in >= 0)
-            error = dir_sync(in);
+        code = retract(home, a, &t.change, d->name, d->name);
+    if (code == VA_SUCCESS && t.in >= 0) {
+        error = tree_remove(t.in, name);
+        if (!error)
+            error = dir_sync(t.in);
         if (error && error != -ENOENT)
             code = error_code(error, VA_BAD_D_DIR);
-        count_down(home, d->uid, d->gid);
     }
-    fd_close(in);
+    tree_end(&t);
     free(name);
     return code;
 }
@@ -362,7 +365,7 @@ int vdeldomain(char *domain) {
     if (code == VA_SUCCESS && !is_assigned(&a, name))
         code = VA_DOMAIN_DOES_NOT_EXIST;
     if (code == VA_SUCCESS)
-        code = strcmp(d.name, name) ? retract(&home, &a, name, NULL) : delete_real(&home, &a, &d);
+        code = strcmp(d.name, name) ? delete_alias(&home, &a, name) : delete_real(&home, &a, &d);
     assign_end(&a);
     if (code == VA_SUCCESS)
         qmail_reread(&home);

@@ -73,5 +73,7 @@ void error_policy_text(const char *text) {
 }
 
 int error_code(int negative_errno, int otherwise) {
+    if (negative_errno == -ELOOP)
+        return VA_ILLEGAL_USERNAME;
     return negative_errno == -ENOMEM ? VA_MEMORY_ALLOC_ERR : otherwise;
 }

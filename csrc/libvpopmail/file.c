@@ -25,8 +25,47 @@ void fd_close(int fd) {
 }
 
 int dir_open(int at, const char *path, bool follow) {
+    struct stat st;
     int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
-    return fd < 0 ? -errno : fd;
+    if (fd >= 0)
+        return fd;
+    int error = -errno;
+    /* What is a link or a file and no directory is told apart from what is missing. */
+    if (!follow && error == -ENOTDIR && fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        error = -ELOOP;
+    return error;
+}
+
+/* Opens a directory where every link on the way is one that root or we ourselves made. */
+static int walk_own_links(const char *path) {
+    struct span rest = span_of(path), step;
+    int fd = dir_open(AT_FDCWD, "/", false);
+    while (fd >= 0 && span_field(&rest, '/', &step)) {
+        struct stat st;
+        if (!step.len)
+            continue;
+        char *name = span_dup(step);
+        int next = -ENOMEM;
+        if (name && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW))
+            next = -errno;
+        else if (name && S_ISLNK(st.st_mode) && st.st_uid != 0 && st.st_uid != geteuid())
+            next = -ELOOP;
+        else if (name)
+            next = dir_open(fd, name, S_ISLNK(st.st_mode));
+        free(name);
+        fd_close(fd);
+        fd = next;
+    }
+    return fd;
+}
+
+int dir_open_of(const char *path, uid_t uid) {
+    struct stat st;
+    int fd = dir_open(AT_FDCWD, path, true);
+    if (fd < 0 || (fstat(fd, &st) == 0 && st.st_uid == uid))
+        return fd;
+    fd_close(fd);
+    return walk_own_links(path);
 }
 
 int fd_owner(int fd, uid_t uid, gid_t gid) {
@@ -189,7 +228,7 @@ int file_open(int dir, const char *name, struct stat *st) {
         return -errno;
     if (fstat(fd, &here) || !S_ISREG(here.st_mode) || is_planted(dir, &here)) {
         fd_close(fd);
-        return -EINVAL;
+        return -ELOOP;
     }
     if (st)
         *st = here;
@@ -210,13 +249,19 @@ int fd_read(int fd, struct buf *out) {
     return out->failed ? -ENOMEM : 0;
 }
 
-int file_read(int dir, const char *name, struct buf *out) {
-    int fd = file_open(dir, name, NULL);
-    if (fd < 0)
-        return fd;
-    int error = fd_read(fd, out);
+static int read_open(int fd, struct buf *out) {
+    int error = fd < 0 ? fd : fd_read(fd, out);
     fd_close(fd);
     return error;
+}
+
+int file_read(int dir, const char *name, struct buf *out) {
+    return read_open(file_open(dir, name, NULL), out);
+}
+
+int file_read_linked(int dir, const char *name, struct buf *out) {
+    int fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    return read_open(fd < 0 ? -errno : fd, out);
 }
 
 static int write_all(int fd, struct span data) {

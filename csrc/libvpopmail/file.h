@@ -1,5 +1,6 @@
 /* Files and directories: everything here is relative to an open directory, never follows a symbolic
- * link at its last step, and answers 0, a descriptor, or -errno. */
+ * link at its last step unless it says so, and answers 0, a descriptor, or -errno. That is -ELOOP
+ * for what is refused: a link, or anything else that may lead to what is somebody else's. */
 #ifndef VP_FILE_H
 #define VP_FILE_H
 
@@ -15,6 +16,9 @@ void fd_close(int fd);
 
 /* follow: also a symbolic link to a directory. */
 int dir_open(int at, const char *path, bool follow);
+/* Opens a directory that is uid's, by an absolute path. One that is not is opened only where all
+ * links on the way are root's or our own. */
+int dir_open_of(const char *path, uid_t uid);
 /* Opens directory NAME, made with mode 0700 and that owner where it is missing. */
 int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made);
 int dir_sync(int dir);
@@ -23,11 +27,13 @@ int tree_remove(int dir, const char *name);
 /* Gives directory DIR and all below it to an owner; hard links to elsewhere are left alone. */
 int tree_chown(int dir, uid_t uid, gid_t gid);
 
-/* Opens a regular file for reading; -EINVAL for what is none or may be a link to another owner's.
- */
+/* Opens a regular file for reading; -ELOOP also for what is none, or may be a hard link to another
+ * owner's. */
 int file_open(int dir, const char *name, struct stat *st);
 int fd_read(int fd, struct buf *out);
 int file_read(int dir, const char *name, struct buf *out);
+/* The same for QMAIL/ and HOME/etc, where only an administrator can put a link: it is followed. */
+int file_read_linked(int dir, const char *name, struct buf *out);
 int fd_owner(int fd, uid_t uid, gid_t gid);
 /* The same for a file that was there before: only where no other name leads to it. */
 void fd_give(int fd, uid_t uid, gid_t gid);

@@ -88,7 +88,7 @@ int limits_read(const struct home *home, const struct store *s, struct limits *o
     int error = read_own(s, &text);
     if (error == -ENOENT) {
         int etc = home_dir(home->path, "etc");
-        error = etc < 0 ? etc : file_read(etc, "vlimits.default", &text);
+        error = etc < 0 ? etc : file_read_linked(etc, "vlimits.default", &text);
         fd_close(etc);
     }
     if (!error)

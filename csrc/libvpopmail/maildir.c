@@ -124,14 +124,14 @@ static int open_parent(const struct store *s, const char *domain_path, struct sp
     *inside = below(domain_path, path, &part);
     if (!*inside) {
         if (!path.len || path.data[0] != '/')
-            return -EPERM;
+            return -ELOOP;
         part = path;
     }
     const char *slash = memrchr(part.data, '/', part.len);
     size_t before = slash ? (size_t)(slash - part.data) : 0;
     *name = slash ? (struct span){slash + 1, part.len - before - 1} : part;
     if (!name->len || span_is(*name, "..") || span_is(*name, "."))
-        return -EPERM;
+        return -ELOOP;
     if (!*inside) {
         char *parent = before ? span_dup((struct span){part.data, before}) : strdup("/");
         int fd = parent ? dir_open(AT_FDCWD, parent, true) : -ENOMEM;
@@ -157,7 +157,7 @@ static int check_owner(const struct store *s, int parent, const char *name, bool
     struct stat st;
     if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW))
         return -errno;
-    return S_ISDIR(st.st_mode) && (inside || st.st_uid == s->uid) ? 0 : -EPERM;
+    return S_ISDIR(st.st_mode) && (inside || st.st_uid == s->uid) ? 0 : -ELOOP;
 }
 
 /* Finds a user's directory by its path: the open directory that it stands in, and its name. */
@@ -167,7 +167,7 @@ static int locate(const struct store *s, const char *domain_path, struct span pa
     *name = NULL;
     int parent = open_parent(s, domain_path, path, &last, &inside);
     if (parent < 0)
-        return parent == -ENOTDIR || parent == -ELOOP ? -EPERM : parent;
+        return parent;
     *name = span_dup(last);
     int error = *name ? check_owner(s, parent, *name, inside) : -ENOMEM;
     if (!error)
@@ -269,7 +269,7 @@ int maildir_size(const struct store *s, const char *domain_path, struct span pat
     int error = parent < 0 ? parent : 0;
     int user = error ? error : dir_open(parent, name, false);
     int maildir = user < 0 ? user : dir_open(user, "Maildir", false);
-    error = maildir == -ENOTDIR || maildir == -ELOOP ? -EPERM : maildir < 0 ? maildir : 0;
+    error = maildir < 0 ? maildir : 0;
     if (!error && (!quota.len || span_is(quota, NOQUOTA))) {
         if (unlinkat(maildir, "maildirsize", 0) && errno != ENOENT)
             error = -errno;

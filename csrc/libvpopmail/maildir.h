@@ -11,10 +11,10 @@
  * failure. */
 int maildir_make(const struct store *s, struct span place, const char *name, struct span quota);
 void maildir_unmake(const struct store *s, struct span place, const char *name);
-/* -EPERM where a user's directory is not the domain's to write to or remove; -ENOENT where it is
+/* -ELOOP where a user's directory is not the domain's to write to or remove; -ENOENT where it is
  * gone. */
 int maildir_check(const struct store *s, const char *domain_path, struct span path);
-/* Removes a user's directory by its path. -ENOENT where there is none, -EPERM where it is not the
+/* Removes a user's directory by its path. -ENOENT where there is none, -ELOOP where it is not the
  * domain's to remove. */
 int maildir_remove(const struct store *s, const char *domain_path, struct span path);
 /* The hashed directory of the domain that a user's path lies in; empty for none. */

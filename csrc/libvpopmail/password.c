@@ -206,7 +206,7 @@ int password_allowed(const struct home *home, const char *password) {
     struct buf text = {0};
     double measured[RULES];
     int etc = home_dir(home->path, "etc");
-    if (etc >= 0 && file_read(etc, "password_strength.conf", &text) == 0) {
+    if (etc >= 0 && file_read_linked(etc, "password_strength.conf", &text) == 0) {
         struct span rest = {text.data, text.len}, line;
         while (span_line(&rest, &line) && read_rule(line, rules))
             ;

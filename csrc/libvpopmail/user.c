@@ -1,8 +1,8 @@
 /* Users: vadduser, vdeluser, vpasswd, vsetuserquota, vmkpasswd.
  *
- * Order of writes. Adding: the count, the user's directory, then the line, so an account that can
- * sign in has its directory. Deleting: the line first, then the count, then the directory. The
- * quota: maildirsize is written while the new vpasswd lies ready beside the old one. All under the
+ * Order of writes. Adding: the user's directory, then the count and the line, so an account that
+ * can sign in has its directory. Deleting: the count and the line, then the directory. The quota:
+ * maildirsize is written while the new vpasswd lies ready beside the old one. All under the
  * domain's lock. */
 #include "user.h"
 
@@ -66,7 +66,8 @@ static int check_new(const char *user, const char *domain, const char *password,
 }
 
 struct new_user {
-    struct buf hash, quota, place, path;
+    struct buf hash, quota, path;
+    struct dir_place place;
     struct account account;
     const char *gecos;
     unsigned int kind;
@@ -75,14 +76,14 @@ struct new_user {
 static void new_user_free(struct new_user *n) {
     buf_free(&n->hash);
     buf_free(&n->quota);
-    buf_free(&n->place);
+    dir_place_end(&n->place);
     buf_free(&n->path);
     account_free(&n->account);
 }
 
 static int compose(const struct session *s, struct new_user *n) {
     buf_fmt(&n->path, "%s/", s->domain.path);
-    buf_span(&n->path, text_of(&n->place));
+    buf_span(&n->path, text_of(&n->place.path));
     buf_str(&n->path, s->user);
     if (n->path.failed || n->quota.failed)
         return -ENOMEM;
@@ -96,33 +97,28 @@ static int compose(const struct session *s, struct new_user *n) {
 static int settle(const struct session *s, struct new_user *n) {
     struct change c = {0};
     const struct store *store = &s->store;
-    int error = dir_control_add(store->dir, store->uid, store->gid, true, &n->place);
-    if (error)
-        return error_code(error, VA_COULD_NOT_UPDATE_FILE);
-    struct span place = text_of(&n->place);
-    error = maildir_make(store, place, s->user, text_of(&n->quota));
-    if (error == -EEXIST) /* the count stays up, as vpopmail has it */
-        return VA_EXIST_U_DIR;
-    int code = error ? error_code(error, VA_SUBDIR_CREATION) : VA_SUCCESS;
+    int otherwise = VA_COULD_NOT_UPDATE_FILE;
+    int error = dir_control_add(store->dir, store->uid, store->gid, true, &c, &n->place);
+    struct span place = text_of(&n->place.path);
+    bool made = false;
     if (!error) {
+        error = maildir_make(store, place, s->user, text_of(&n->quota));
+        made = error == 0;
+        if (error == -EEXIST) /* the count goes up, as vpopmail has it */
+            return change_make(&c) ? VA_COULD_NOT_UPDATE_FILE : VA_EXIST_U_DIR;
+        otherwise = error ? VA_SUBDIR_CREATION : otherwise;
+    }
+    if (!error)
         error = compose(s, n);
-        if (!error)
-            error = store_add(store, &c, &n->account);
-        if (!error)
-            error = change_make(&c);
-        change_drop(&c);
-        if (error) {
-            code =
-                error_code(error, error == -EEXIST ? VA_USERNAME_EXISTS : VA_COULD_NOT_UPDATE_FILE);
-            maildir_unmake(store, place, s->user);
-        }
-    }
-    if (code != VA_SUCCESS) {
-        if (place.len)
-            place.len--; /* its slash */
-        (void)dir_control_drop(store->dir, store->uid, store->gid, place);
-    }
-    return code;
+    if (!error)
+        error = store_add(store, &c, &n->account);
+    if (!error)
+        error = change_make(&c);
+    change_drop(&c);
+    if (error && made)
+        maildir_unmake(store, place, s->user);
+    return error ? error_code(error, error == -EEXIST ? VA_USERNAME_EXISTS : otherwise)
+                 : VA_SUCCESS;
 }
 
 static int add_locked(const struct session *s, struct new_user *n) {
@@ -145,7 +141,7 @@ static int add_user(const struct session *s, const char *password, struct new_us
     struct account other = {0};
     struct limits limits;
     if (s->store.dir < 0)
-        return VA_BAD_D_DIR;
+        return error_code(s->store.dir, VA_BAD_D_DIR);
     int found = store_find(&s->store, s->user, &other);
     account_free(&other);
     if (found)
@@ -164,7 +160,8 @@ static int add_user(const struct session *s, const char *password, struct new_us
 int vadduser(char *user, char *domain, char *password, char *gecos, int apop) {
     if (!user || !domain || !password)
         return VA_NULL_POINTER;
-    struct new_user n = {.gecos = gecos ? gecos : "", .kind = apop ? USE_APOP : USE_POP};
+    struct new_user n = {
+        .place = DIR_PLACE_NONE, .gecos = gecos ? gecos : "", .kind = apop ? USE_APOP : USE_POP};
     int code = check_new(user, domain, password, n.gecos);
     if (code != VA_SUCCESS)
         return code;
@@ -205,30 +202,27 @@ static bool is_catchall(const struct session *s) {
 
 static int delete_locked(const struct session *s, const struct account *a) {
     struct change c = {0};
+    struct dir_place place = DIR_PLACE_NONE;
     const struct store *store = &s->store;
-    int error = store_remove(store, &c, a->name);
+    int error = dir_control_drop(store->dir, store->uid, store->gid,
+                                 maildir_place(s->domain.path, a->dir), &c, &place);
+    if (!error)
+        error = store_remove(store, &c, a->name);
     if (!error)
         error = change_make(&c);
     change_drop(&c);
+    dir_place_end(&place);
     if (error)
         return error_code(error,
                           error == -ENOENT ? VA_USER_DOES_NOT_EXIST : VA_COULD_NOT_UPDATE_FILE);
-    int gone = maildir_remove(store, s->domain.path, a->dir);
-    error =
-        dir_control_drop(store->dir, store->uid, store->gid, maildir_place(s->domain.path, a->dir));
-    if (gone)
-        return error_code(gone, VA_BAD_DIR);
-    return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
+    error = maildir_remove(store, s->domain.path, a->dir);
+    return error ? error_code(error, VA_BAD_DIR) : VA_SUCCESS;
 }
 
 /* Finds the user and, as vpopmail does with each look-up, reads the domain's limits. */
 static int find_user(const struct session *s, struct account *a, struct limits *limits, int none) {
-    if (s->store.dir < 0)
-        return none;
-    int found = store_find(&s->store, s->user, a);
-    if (found <= 0)
-        return found == -ENOMEM ? VA_MEMORY_ALLOC_ERR : none;
-    return limits_read(&s->home, &s->store, limits);
+    int found = s->store.dir < 0 ? s->store.dir : store_find(&s->store, s->user, a);
+    return found <= 0 ? error_code(found, none) : limits_read(&s->home, &s->store, limits);
 }
 
 static int delete_user(const struct session *s) {
@@ -236,13 +230,13 @@ static int delete_user(const struct session *s) {
     struct limits limits;
     struct lock lock = LOCK_NONE;
     if (s->store.dir < 0)
-        return VA_BAD_D_DIR;
+        return error_code(s->store.dir, VA_BAD_D_DIR);
     int code = find_user(s, &a, &limits, VA_USER_DOES_NOT_EXIST);
-    if (code == VA_CANNOT_READ_LIMITS) /* they don't matter here */
+    if (a.name.len) /* found: what its limits are does not matter here */
         code = VA_SUCCESS;
     if (code == VA_SUCCESS && is_catchall(s))
         code = VA_CANNOT_DELETE_CATCHALL;
-    if (code == VA_SUCCESS && maildir_check(&s->store, s->domain.path, a.dir) == -EPERM)
+    if (code == VA_SUCCESS && maildir_check(&s->store, s->domain.path, a.dir) == -ELOOP)
         code = VA_ILLEGAL_USERNAME;
     if (code == VA_SUCCESS) {
         int error = store_lock(&s->store, &lock);
@@ -286,7 +280,7 @@ static int replace_locked(const struct session *s, const struct buf *hash, const
     struct change c = {0};
     int found = store_find_locked(&s->store, s->user, &now);
     if (found <= 0)
-        return found == -ENOMEM ? VA_MEMORY_ALLOC_ERR : none;
+        return error_code(found, none);
     int error = -ENOMEM;
     if (account_make(&then, now.name, hash ? text_of(hash) : now.hash, now.kind, now.flags,
                      now.gecos, now.dir, quota ? text_of(quota) : now.quota))
@@ -301,9 +295,7 @@ static int replace_locked(const struct session *s, const struct buf *hash, const
     change_drop(&c);
     account_free(&now);
     account_free(&then);
-    return error
-               ? error_code(error, error == -EPERM ? VA_ILLEGAL_USERNAME : VA_COULD_NOT_UPDATE_FILE)
-               : VA_SUCCESS;
+    return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
 }
 
 static int replace(const struct session *s, const struct buf *hash, const struct buf *quota,
@@ -357,7 +349,7 @@ static int set_quota(const struct session *s, const char *spelling) {
     struct limits limits;
     struct buf quota = {0};
     int code = find_user(s, &a, &limits, VA_USER_DOES_NOT_EXIST);
-    if (code == VA_CANNOT_READ_LIMITS) /* they don't matter here */
+    if (a.name.len) /* found: what its limits are does not matter here */
         code = VA_SUCCESS;
     if (code == VA_SUCCESS)
         code = quota_parse(spelling, &quota);

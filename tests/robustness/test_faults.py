@@ -16,10 +16,12 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ TOP = Path(__file__).parents[2]
 DOMAIN = "example.com"
 SOMEBODY = 54321
 """A user id that is neither ours nor anybody's."""
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where syncing takes no time."""
 SUCCESS = "Success"
 REFUSED = "Illegal username"
 FUNCTIONS = [
@@ -223,7 +227,7 @@ def test_row_02_no_file_with_a_hash_is_wider_than_0600(home: Any, mask: int) -> 
 
     def widest() -> object:
         mode = 0
-        for name in ("vpasswd", "vpasswd.cdb", ".tmp.vpasswd", ".tmp.vpasswd.cdb"):
+        for name in ("vpasswd", "vpasswd.cdb", ".tmp:vpasswd", ".tmp:vpasswd.cdb"):
             try:
                 mode |= os.lstat(directory / name).st_mode & 0o777
             except FileNotFoundError:
@@ -649,7 +653,24 @@ def watch_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def run_watched(home: Any, library: Path, what: str) -> Any:
+@dataclass(frozen=True)
+class Place:
+    """An installation for the program."""
+
+    path: Path
+    qmail: Path
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as top:
+        made = Place(Path(top) / "vpopmail", Path(top) / "qmail")
+        for directory in (made.path / "domains", made.qmail / "control", made.qmail / "users"):
+            directory.mkdir(parents=True)
+        yield made
+
+
+def run_watched(home: Place, library: Path, what: str) -> Any:
     """Run this file as a program with the library preloaded; what it prints."""
     preload = ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(library)]))
     path = os.pathsep.join(filter(None, [str(TOP), os.environ.get("PYTHONPATH")]))
@@ -664,8 +685,8 @@ def run_watched(home: Any, library: Path, what: str) -> Any:
     return json.loads(ran.stdout)
 
 
-def test_row_17_what_is_renamed_was_synced(home: Any, watch_library: Path) -> None:
-    calls: dict[str, list[list[str]]] = run_watched(home, watch_library, "trace")
+def test_row_17_what_is_renamed_was_synced(place: Place, watch_library: Path) -> None:
+    calls: dict[str, list[list[str]]] = run_watched(place, watch_library, "trace")
     renamed = set()
     for call, events in calls.items():
         for number, (what, old, new) in enumerate(events):
@@ -678,23 +699,22 @@ def test_row_17_what_is_renamed_was_synced(home: Any, watch_library: Path) -> No
             renamed.add(os.path.basename(new))
     in_domain = {"vpasswd", "vpasswd.cdb", ".qmail-default", ".qmail-info", ".dir-control"}
     in_user = {"lastauth", "maildirsize"}
-    assert renamed == {*in_domain, *in_user, "assign", "cdb", "rcpthosts", "virtualdomains"} | {
-        "locals"
-    }
+    in_qmail = {"assign", "cdb", "rcpthosts", "virtualdomains", "locals"}
+    assert renamed == in_domain | in_user | in_qmail
 
 
-def test_row_17_files_are_written_nowhere_but_beside(home: Any, watch_library: Path) -> None:
-    calls: dict[str, list[list[str]]] = run_watched(home, watch_library, "trace")
+def test_row_17_files_are_written_nowhere_but_beside(place: Place, watch_library: Path) -> None:
+    calls: dict[str, list[list[str]]] = run_watched(place, watch_library, "trace")
     written = {event[1] for events in calls.values() for event in events if event[0] == "write"}
     assert written
-    assert {os.path.basename(path)[:5] for path in written} == {".tmp."}
+    assert {os.path.basename(path)[:5] for path in written} == {".tmp:"}
 
 
-def test_row_17_after_any_crash_each_file_is_whole(home: Any, watch_library: Path) -> None:
-    told = run_watched(home, watch_library, "crash")
+def test_row_17_after_any_crash_each_file_is_whole(place: Place, watch_library: Path) -> None:
+    told = run_watched(place, watch_library, "crash")
     assert told["wrong"] == []
     # Each of them was cut off everywhere, and those that change something have several places.
-    assert len(told["places"]) == len(scenario(home.path))
+    assert len(told["places"]) == len(scenario(place.path))
     assert all(places >= 1 for places in told["places"].values())
     assert told["places"]["add_user"] > 20
 
@@ -798,7 +818,7 @@ def damaged(
 ) -> Iterator[str]:
     """The files that are neither as they were nor as they were to become."""
     for path, content in now.items():
-        if "/.tmp." not in path and content not in (before.get(path), after.get(path)):
+        if "/.tmp:" not in path and content not in (before.get(path), after.get(path)):
             yield f"{path} is neither old nor new"
     for path in before.keys() & after.keys():
         if path not in now:
@@ -931,7 +951,7 @@ LINKS: dict[str, tuple[str, str, Sequence[tuple[Call, str]]]] = {
     "a folder": ("alice/Maildir/cur", "tree", [(QUOTA, ANY), (DELETE, ANY)]),
     "maildirsize": ("alice/Maildir/maildirsize", "victim", [(QUOTA, ANY), (NO_QUOTA, ANY)]),
     "lastauth": ("alice/lastauth", "victim", [(QUOTA, ANY), (DELETE, ANY)]),
-    "a work file": (".tmp.vpasswd", "victim", [(PASSWD, ANY), (ADD, ANY)]),
+    "a work file": (".tmp:vpasswd", "victim", [(PASSWD, ANY), (ADD, ANY)]),
     "a hashed directory": ("0", "tree", [(ADD, REFUSED)]),
     "a file of no use": ("other", "tree", [(DELETE_DOMAIN, SUCCESS)]),
 }
@@ -976,6 +996,11 @@ def replace_by_link(path: Path, target: Path) -> None:
     path.symlink_to(target)
 
 
+def accounts(path: Path) -> Snapshot:
+    """What a domain holds besides locks and counts."""
+    return {name: each for name, each in snapshot(path).items() if not name.startswith(".")}
+
+
 def near_a_hundred(path: Path) -> None:
     """The next user goes into the hashed directory 0."""
     control = path / ".dir-control"
@@ -989,13 +1014,15 @@ def test_row_21_no_link_is_followed(home: Any, owner: int, outside: Path, case: 
     if link == "0":
         near_a_hundred(path)
     replace_by_link(path / link, outside / target)
-    before = snapshot(outside)
-    wrong = []
+    before, wrong = snapshot(outside), []
     for call, expected in calls:
+        inside = accounts(path)
         text = said(call)
         assert snapshot(outside) == before
         if expected not in (text, ANY):
             wrong.append(f"{link}: {text}, not {expected}")
+        if expected == REFUSED and accounts(path) != inside:
+            wrong.append(f"{link}: {text}, but something has changed")
     assert wrong == []
 
 
@@ -1022,7 +1049,7 @@ def test_row_21_freed_places_lead_nowhere(home: Any, owner: int, outside: Path) 
 
 
 def test_row_21_aliases_tell_nothing_of_others(home: Any, owner: int, outside: Path) -> None:
-    if owner == home.uid:
+    if owner != SOMEBODY:
         pytest.skip("only root can have files that the domain's owner may not read")
     path = populate(home, owner)
     (path / ".qmail-x").symlink_to(outside / "victim")
@@ -1044,7 +1071,7 @@ def test_row_21_a_domain_swapped_for_a_link(home: Any, owner: int, outside: Path
     path = populate(home, owner)
     swap(path, outside / "tree", owner)
     before = snapshot(outside)
-    if owner != home.uid:
+    if owner == SOMEBODY:
         # Where all is ours, what the link leads to is not somebody else's.
         assert not v.vpopmail_auth_user("alice", DOMAIN, "secret-1")
         assert [said(call) for call in EVERY_CHANGE] == [REFUSED] * len(EVERY_CHANGE)
@@ -1058,7 +1085,7 @@ def test_row_21_a_domain_swapped_for_a_link(home: Any, owner: int, outside: Path
 def test_row_21_the_directory_above_swapped_for_a_link(
     home: Any, owner: int, outside: Path, tmp_path: Path, what: str
 ) -> None:
-    if owner == home.uid:
+    if owner != SOMEBODY:
         pytest.skip("only root can act for several owners")
     base = tmp_path / "somebody"
     base.mkdir()
@@ -1081,7 +1108,7 @@ def test_row_21_a_domain_to_be_is_a_link(home: Any, owner: int, outside: Path, t
     added = said(v.vpopmail_add_domain, DOMAIN, str(home.path), owner, owner)
     assert snapshot(outside) == before
     assert added == REFUSED
-    assert DOMAIN not in (home.qmail / "users/assign").read_text()
+    assert said(DELETE_DOMAIN) == "Domain does not exist"
 
 
 def test_row_21_a_domain_over_a_directory_with_links(
@@ -1098,7 +1125,7 @@ def test_row_21_a_domain_over_a_directory_with_links(
     assert v.vpopmail_add_domain(DOMAIN, str(home.path), owner, owner)
     assert snapshot(outside) == before
     owners = {name: (path / name).lstat().st_uid for name in ("plain", "inner", "hard")}
-    assert owners == {"plain": owner, "inner": owner, "hard": home.uid}
+    assert owners == {"plain": owner, "inner": owner, "hard": os.getuid()}
     assert v.vpopmail_del_domain(DOMAIN)
     assert snapshot(outside) == before
 
@@ -1123,7 +1150,7 @@ def test_row_21_trees_are_removed_without_what_they_link_to(
     os.link(outside / "victim", path / ".qmailadmin-limits")
     before = snapshot(outside)
     assert said(DELETE) == SUCCESS
-    assert said(v.vpopmail_passwd, "bob", DOMAIN, "secret-3") == SUCCESS
+    said(v.vpopmail_passwd, "bob", DOMAIN, "secret-3")
     assert said(DELETE_DOMAIN) == SUCCESS
     assert snapshot(outside) == before
     assert not path.exists()

@@ -6,10 +6,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.clib import filled, lib, span
+from tests.clib import ffi, lib, span
 
 TABLE = Path(__file__).with_name("dirhash.tsv")
 PLACES = [
@@ -32,14 +33,21 @@ class Directory:
         self.fd = os.open(path, os.O_RDONLY)
 
     def add(self, with_free: bool = True) -> str:
-        ids = os.geteuid(), os.getegid()
-        answer, place = filled(lib().dir_control_add, self.fd, *ids, with_free)
-        assert answer == 0
-        return place.decode()
+        return self._change(lib().dir_control_add, with_free)
 
     def drop(self, place: str = "") -> None:
+        self._change(lib().dir_control_drop, span(place.encode()))
+
+    def _change(self, function: Any, argument: Any) -> str:
+        """Ready a change and make it; return the place that it tells."""
+        change, place = ffi.new("struct change *"), ffi.new("struct dir_place *")
+        place.lock.fd = -1
         ids = os.geteuid(), os.getegid()
-        assert lib().dir_control_drop(self.fd, *ids, span(place.encode())) == 0
+        assert function(self.fd, *ids, argument, change, place) == 0
+        assert lib().change_make(change) == 0
+        told = ffi.buffer(place.path.data, place.path.len)[:] if place.path.len else b""
+        lib().dir_place_end(place)
+        return told.decode()
 
     def lines(self) -> list[str]:
         return self.control.read_text().split("\n")

@@ -473,10 +473,49 @@ def check_user(directory: Path, user: User) -> None:
 
 
 @pytest.mark.usefixtures("home")
-class TestModel(Calls.TestCase):  # type: ignore[name-defined, misc]
+class TestModel(Calls.TestCase):  # type: ignore[valid-type, misc]
     settings = settings(
         deadline=None,
         max_examples=80,
         stateful_step_count=40,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("vpasswd", "vpasswd.cdb", ".vpasswd.lock", ".dir-control", ".dir_control_free"),
+        *(".dir_control_free.lock", ".qmailadmin-limits", ".qmail-default", ".qmail-info", "0"),
+        *(".tmp.vpasswd", ".tmp.vpasswd.cdb", ".tmp..dir-control", ".tmp..qmail-info"),
+        *(".tmp..dir_control_free", ".tmp.deep.0", "Maildir"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.filterwarnings("ignore::vpopmail_ext.VpopmailWarning")
+def test_no_user_s_name_stands_in_the_way_of_the_others(home: Home, name: str, first: bool) -> None:
+    domain = "aa.com"
+    assert v.vpopmail_add_domain(domain, os.fspath(home.path), home.uid, home.gid)
+    control = home.path / "domains" / domain / ".dir-control"
+    if not first:
+        assert v.vpopmail_add_user("ann", domain, "pw")
+    # Refused or not, everything else goes on.
+    made = v.vpopmail_add_user(name, domain, "pw")
+    for count in (0, 99):
+        if control.is_file():
+            _, rest = control.read_text().split("\n", 1)
+            control.write_text(f"{count}\n{rest}")
+        for _ in range(2):
+            calls = [
+                v.vpopmail_add_user("bob", domain, "pw"),
+                v.vpopmail_passwd("bob", domain, "other"),
+                v.vpopmail_set_user_quota("bob", domain, "5M"),
+                v.vpopmail_auth_user("bob", domain, "other"),
+                v.vpopmail_alias_add("else", domain, "&a@b.c"),
+                v.vpopmail_alias_del_domain(domain),
+                v.vpopmail_del_user("bob", domain),
+            ]
+            assert calls == [True] * len(calls)
+    assert v.vpopmail_auth_user(name, domain, "pw") is made
+    assert v.vpopmail_del_user(name, domain) is made
+    assert v.vpopmail_del_domain(domain)
