@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the bundled libvpopmail (csrc/libvpopmail) and installs it as vpopmail installs itself.
 set -eu
+umask 022
 
 usage() {
     cat <<'EOF'

@@ -222,13 +222,13 @@ static bool is_planted(int dir, const struct stat *st) {
 }
 
 int file_open(int dir, const char *name, struct stat *st) {
-    struct stat here;
+    struct stat here = {0};
     int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     if (fstat(fd, &here) || !S_ISREG(here.st_mode) || is_planted(dir, &here)) {
         fd_close(fd);
-        return -ELOOP;
+        return S_ISDIR(here.st_mode) ? -EISDIR : -ELOOP;
     }
     if (st)
         *st = here;

@@ -63,13 +63,25 @@ static int fill_maildir(int user, const struct store *s, struct span quota) {
     return error;
 }
 
+/* Whether a user's directory would stand where the domain keeps a file, now or later. */
+static bool is_taken(struct span place, const char *name) {
+    static const char *const files[] = {"vpasswd",           "vpasswd.cdb",
+                                        ".vpasswd.lock",     ".dir-control",
+                                        ".dir_control_free", ".dir_control_free.lock",
+                                        ".qmailadmin-limits"};
+    for (size_t i = 0; !place.len && i < sizeof files / sizeof *files; i++)
+        if (!strcmp(name, files[i]))
+            return true;
+    return false;
+}
+
 int maildir_make(const struct store *s, struct span place, const char *name, struct span quota) {
     bool made = false;
     int in = place_make(s, place);
     if (in < 0)
         return in;
     struct stat st;
-    int user = fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) == 0
+    int user = is_taken(place, name) || fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) == 0
                    ? -EEXIST
                    : dir_make(in, name, s->uid, s->gid, &made);
     int error = user < 0 ? user : made ? 0 : -EEXIST;

@@ -15,9 +15,21 @@ def program(tmp_path: Path) -> Path:
     sources = [str(path) for path in (TOP / "csrc/libvpopmail").glob("*.c")]
     include = f"-I{TOP / 'csrc/libvpopmail/include'}"
     subprocess.run(
-        ["gcc", "-std=c11", "-D_GNU_SOURCE", "-g", "-fsanitize=address,undefined", include]
-        + ["-fno-sanitize-recover=all", "-o", str(built)]
-        + [str(TOP / "tests/robustness/calls.c"), *sources, "-lcrypt", "-lpthread"],
+        [
+            "gcc",
+            "-std=c11",
+            "-D_GNU_SOURCE",
+            "-g",
+            "-fsanitize=address,undefined",
+            include,
+            "-fno-sanitize-recover=all",
+            "-o",
+            str(built),
+            str(TOP / "tests/robustness/calls.c"),
+            *sources,
+            "-lcrypt",
+            "-lpthread",
+        ],
         check=True,
         env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
     )
