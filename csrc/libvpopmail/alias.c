@@ -119,6 +119,10 @@ int valias_delete(char *alias, char *domain) {
     struct lock lock = LOCK_NONE;
     if (!alias || !domain)
         return VA_NULL_POINTER;
+    if (strlen(alias) > MAX_PW_NAME)
+        return VA_USER_NAME_TOO_LONG;
+    if (strlen(domain) > MAX_PW_DOMAIN)
+        return VA_DOMAIN_NAME_TOO_LONG;
     int error = open_domain(&s, domain) && file_of(alias, &file) ? 0 : -ENOENT;
     if (!error)
         error = lock_dir(s.store.dir, &lock);

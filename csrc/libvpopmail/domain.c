@@ -228,16 +228,17 @@ static int add_alias(const struct home *home, const char *alias, const char *rea
     struct domain d = {0};
     struct change c = {0};
     int code = check_new(home, alias);
-    if (code != VA_SUCCESS)
-        return code;
-    code = assign_begin(home, &a);
+    int found = code == VA_SUCCESS ? assign_find(home, real, &d) : 0;
+    if (code == VA_SUCCESS && found <= 0)
+        code = found ? found : VA_DOMAIN_DOES_NOT_EXIST;
+    if (code == VA_SUCCESS)
+        code = assign_begin(home, &a);
     if (code == VA_SUCCESS && is_assigned(&a, alias))
         code = VA_DOMAIN_ALREADY_EXISTS;
-    int found = code == VA_SUCCESS ? assign_find(home, real, &d) : 0;
+    if (code == VA_SUCCESS && !is_assigned(&a, d.name))
+        code = VA_DOMAIN_DOES_NOT_EXIST;
     if (code == VA_SUCCESS)
-        code = found > 0   ? announce(home, &a, &c, alias, &d)
-               : found < 0 ? found
-                           : VA_DOMAIN_DOES_NOT_EXIST;
+        code = announce(home, &a, &c, alias, &d);
     domain_free(&d);
     assign_end(&a);
     return code;
@@ -247,6 +248,8 @@ int vaddaliasdomain(char *alias_domain, char *real_domain) {
     if (!alias_domain || !real_domain)
         return VA_NULL_POINTER;
     int code = name_check_alias_domain(alias_domain);
+    if (code == VA_SUCCESS && !name_has_domain_chars(real_domain))
+        code = VA_INVALID_DOMAIN_NAME;
     if (code != VA_SUCCESS)
         return code;
     struct home home = {0};

@@ -13,12 +13,16 @@ static bool only(const char *text, const char *chars) {
     return text[strspn(text, chars)] == '\0';
 }
 
+bool name_has_domain_chars(const char *domain) {
+    return only(domain, DOMAIN_CHARS);
+}
+
 int name_check_domain(const char *domain) {
     size_t len = strlen(domain);
     const char *dot = strrchr(domain, '.');
     if (len > MAX_PW_DOMAIN)
         return VA_DOMAIN_NAME_TOO_LONG;
-    if (len < 3 || !only(domain, DOMAIN_CHARS) || domain[0] == '-' || domain[len - 1] == '-' ||
+    if (len < 3 || !name_has_domain_chars(domain) || domain[0] == '-' || domain[len - 1] == '-' ||
         strstr(domain, "..") || !dot)
         return VA_INVALID_DOMAIN_NAME;
     size_t last = strlen(dot + 1);
@@ -27,8 +31,8 @@ int name_check_domain(const char *domain) {
 
 int name_check_alias_domain(const char *domain) {
     if (strlen(domain) > MAX_PW_DOMAIN)
-        return only(domain, DOMAIN_CHARS) ? VA_DOMAIN_NAME_TOO_LONG : VA_INVALID_DOMAIN_NAME;
-    return domain[0] && only(domain, DOMAIN_CHARS) ? VA_SUCCESS : VA_INVALID_DOMAIN_NAME;
+        return name_has_domain_chars(domain) ? VA_DOMAIN_NAME_TOO_LONG : VA_INVALID_DOMAIN_NAME;
+    return domain[0] && name_has_domain_chars(domain) ? VA_SUCCESS : VA_INVALID_DOMAIN_NAME;
 }
 
 bool name_is_user(const char *user) {

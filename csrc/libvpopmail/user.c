@@ -266,11 +266,11 @@ static int check_lengths(const char *user, const char *domain, const char *value
                          int too_long) {
     if (strlen(user) > MAX_PW_NAME)
         return VA_USER_NAME_TOO_LONG;
+    if (strlen(user) == 1)
+        return VA_ILLEGAL_USERNAME;
     if (strlen(domain) > MAX_PW_DOMAIN)
         return VA_DOMAIN_NAME_TOO_LONG;
-    if (strlen(value) > max)
-        return too_long;
-    return strlen(user) == 1 ? VA_ILLEGAL_USERNAME : VA_SUCCESS;
+    return strlen(value) > max ? too_long : VA_SUCCESS;
 }
 
 /* Replaces the hash or the quota (the other is NULL) in the line as it is once the lock is held. */

@@ -27,7 +27,8 @@ import pytest
 
 import vpopmail_ext as v
 from tests import cdb
-from vpopmail_ext.info import copy_out, lib
+from vpopmail_ext._binding import lib
+from vpopmail_ext.info import copy_out
 
 TOP = Path(__file__).parents[2]
 DOMAIN = "example.com"
@@ -105,7 +106,8 @@ def works(home: Any) -> bool:
 
 NEVER_A_NAME: list[str | bytes] = [
     *["..", ".", "", "/", "a/b", "../up", "/etc", "a\nb", "\n", "a b", "a:b", "a\tb", "a\x7fb"],
-    *["a%s%n", "ü", "a\\b", '"a"', b"\xff\xfe", b"caf\xe9", "n" * 300, "../" * 100],
+    *["a%s%n", "ü", "a\\b", '"a"', "n" * 300, "../" * 100],
+    *[b"\xff\xfe", b"caf\xe9"],
 ]
 
 
@@ -718,7 +720,7 @@ def test_a_damaged_count_of_domains(home: Any, text: bytes) -> None:
 
 
 def outcomes(home: Path, ids: tuple[int, int]) -> dict[str, str]:
-    calls = {
+    calls: dict[str, Call] = {
         "add_domain": lambda: v.vpopmail_add_domain("b.com", str(home), *ids),
         "add_user": lambda: v.vpopmail_add_user("carol", DOMAIN, "secret-3"),
         "passwd": lambda: v.vpopmail_passwd("alice", DOMAIN, "secret-3"),

@@ -30,7 +30,8 @@ import pytest
 import vpopmail_ext as v
 from tests import cdb
 from vpopmail_ext import exec_tools
-from vpopmail_ext.info import copy_out, lib
+from vpopmail_ext._binding import lib
+from vpopmail_ext.info import copy_out
 
 TOP = Path(__file__).parents[2]
 DOMAIN = "example.com"
@@ -500,7 +501,8 @@ def test_row_14_only_qmail_send_gets_the_signal(home: Any, tmp_path: Path) -> No
     elsewhere = tmp_path / "elsewhere/qmail-send"
     elsewhere.parent.mkdir()
     shutil.copy(program, elsewhere)
-    beside = shutil.copy(program, home.qmail / "bin/qmail-send2")
+    beside = program.with_name("qmail-send2")
+    shutil.copy(program, beside)
     with (
         running(program, "/usr/bin/other-name") as real,
         running(elsewhere, "qmail-send") as same_name,
@@ -762,7 +764,8 @@ class Watched:
         wrong: list[str] = []
         places: dict[str, int] = {}
         for name, call in scenario(self.home):
-            before, crashed = self._files(), []
+            before = self._files()
+            crashed: list[dict[str, bytes]] = []
             self._save()
             while not self._survives(call, len(crashed)):
                 crashed.append(self._files())
