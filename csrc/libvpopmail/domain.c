@@ -355,6 +355,8 @@ static int delete_real(const struct home *home, struct assign *a, const struct d
 int vdeldomain(char *domain) {
     if (!domain)
         return VA_NULL_POINTER;
+    if (strlen(domain) > MAX_PW_DOMAIN)
+        return VA_DOMAIN_NAME_TOO_LONG;
     struct home home = {0};
     struct domain d = {0};
     struct assign a = {.users = -1, .lock = LOCK_NONE};

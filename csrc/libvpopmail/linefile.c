@@ -42,11 +42,14 @@ static struct span last_label(struct span *name) {
 }
 
 static void put_key(struct buf *keys, struct span name) {
+    struct span whole = name;
     struct span last = last_label(&name), second = last_label(&name), label;
-    if (second.len) {
-        buf_span(keys, second);
-        buf_char(keys, '.');
+    if (!second.len) { /* less than two labels: as it is written */
+        buf_span(keys, whole);
+        return;
     }
+    buf_span(keys, second);
+    buf_char(keys, '.');
     buf_span(keys, last);
     while (span_field(&name, '.', &label))
         if (label.len) {

@@ -1,7 +1,8 @@
 /* Text files of one entry a line that vpopmail keeps in order: users/assign and qmail's control
  * files. The key of a line is its name (of an assign line what stands between the first character
  * and the colon, without the dash; else what stands before a colon) with the last two labels moved
- * to the front: mail.b.com is b.com.mail. */
+ * to the front: mail.b.com is b.com.mail. Empty labels don't count, and a name of less than two
+ * labels is its own key. */
 #ifndef VP_LINEFILE_H
 #define VP_LINEFILE_H
 

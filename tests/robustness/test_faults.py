@@ -376,7 +376,7 @@ def test_row_11_long_arguments_write_past_nothing(home: Any, length: int) -> Non
         (domain_text, v.vpopmail_add_domain, long, str(home.path), *ids),
         (domain_text, v.vpopmail_add_alias_domain, DOMAIN, long),
         ("Domain does not exist", v.vpopmail_add_alias_domain, long, "new.com"),
-        ("Domain does not exist", v.vpopmail_del_domain, long),
+        (domain_text, v.vpopmail_del_domain, long),
         (user_text, v.vpopmail_add_user, long, DOMAIN, "secret-3"),
         (domain_text, v.vpopmail_add_user, "carol", long, "secret-3"),
         ("gecos too long (max=64)", v.vpopmail_add_user, "carol", DOMAIN, "secret-3", long),
@@ -389,8 +389,8 @@ def test_row_11_long_arguments_write_past_nothing(home: Any, length: int) -> Non
         ("quota too long (max=20)", v.vpopmail_set_user_quota, "alice", DOMAIN, "1" * length),
         (user_text, v.vpopmail_alias_add, long, DOMAIN, "&x@y.z"),
         (domain_text, v.vpopmail_alias_add, "info", long, "&x@y.z"),
-        (REFUSED, v.vpopmail_alias_del, long, DOMAIN),
-        (REFUSED, v.vpopmail_alias_del, "info", long),
+        (user_text, v.vpopmail_alias_del, long, DOMAIN),
+        (domain_text, v.vpopmail_alias_del, "info", long),
         (REFUSED, v.vpopmail_alias_del_domain, long),
     ):
         assert said(function, *arguments) == expected, (function.__name__, arguments)

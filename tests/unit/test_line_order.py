@@ -36,12 +36,12 @@ def text_of(lines: list[bytes]) -> bytes:
 
 
 def key_of(line: bytes, assign: bool) -> bytes:
-    """Return the name's labels, the last two of them in front."""
+    """Return the name's labels, the last two of them in front; a name of less than two, itself."""
     name = line.partition(b":")[0]
     if assign:
         name = name[1:].removesuffix(b"-") if name.startswith(b"+") else name[1:]
-    labels = name.split(b".")
-    return b".".join(labels[-2:] + labels[:-2])
+    labels = [label for label in name.split(b".") if label]
+    return b".".join(labels[-2:] + labels[:-2]) if len(labels) > 1 else name
 
 
 def model(text: bytes, line: bytes, assign: bool) -> bytes:
@@ -58,6 +58,11 @@ def model(text: bytes, line: bytes, assign: bool) -> bytes:
     return text_of([*lines, b"."] if assign else lines)
 
 
+def test_equal_keys_stay_as_they_came() -> None:
+    assert added(b"x.org\n", b".x.org") == b"x.org\n.x.org\n"
+    assert added(b".x.org\n", b"x.org") == b".x.org\nx.org\n"
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -67,8 +72,9 @@ def model(text: bytes, line: bytes, assign: bool) -> bytes:
         # A byte is a byte: capitals and digits first, no locale.
         "-.com 0.com A.com _.com a.com \xe9.com",
         "a.b a.b.c c",
-        # Too few labels for anything to move; a dot in front is an empty label.
-        "com com.a .com.b org x.org .x.org",
+        # An empty label does not count, and less than two are left as they are.
+        "com com.a .com.b org x.org y..x.org",
+        ". .. .a a a. a.b",
     ],
 )
 @pytest.mark.parametrize("form", ["{}", "{}:{}", "+{}-:{}:89:89:/d/{}:-::"])

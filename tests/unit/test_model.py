@@ -218,7 +218,8 @@ class Calls(RuleBasedStateMachine):
     @rule(name=OLD_DOMAINS)
     def del_domain(self, name: str) -> None:
         domain = self.find(name)
-        if self.expect(0 if domain else -11, v.vpopmail_del_domain, name) and domain:
+        code = -26 if len(name) > 96 else 0 if domain else -11
+        if self.expect(code, v.vpopmail_del_domain, name) and domain:
             gone = [name.lower()]
             if self.domains.pop(name.lower(), None):
                 gone = [each for each, real in self.names.items() if real is domain]
