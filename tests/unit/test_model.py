@@ -208,6 +208,8 @@ class Calls(RuleBasedStateMachine):
             code = -12
         elif len(alias) > 96:
             code = -26
+        elif not re.fullmatch(r"[A-Za-z0-9.-]*", name):
+            code = -12
         elif self.find(alias):
             code = -13
         elif real is None:
@@ -357,7 +359,8 @@ class Calls(RuleBasedStateMachine):
         domain = self.find(name)
         file = alias.replace(".", ":")
         there = domain is not None and file in domain.aliases
-        if self.expect(0 if there else -1, v.vpopmail_alias_del, alias, name) and domain:
+        code = -25 if len(alias) > 64 else -26 if len(name) > 96 else 0 if there else -1
+        if self.expect(code, v.vpopmail_alias_del, alias, name) and domain:
             del domain.aliases[file]
 
     @rule(name=DOMAINS)
