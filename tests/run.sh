@@ -21,6 +21,8 @@ inside() { # FLAVOUR PYTHON [ARGUMENT…]
     shift 2
     local build=(./build_libvpopmail.sh --prefix "$prefix/home/vpopmail" --qmail "$prefix/var/qmail")
     export VPOPMAIL_HOME=$prefix/home/vpopmail QMAIL_HOME=$prefix/var/qmail
+    # Elsewhere than as root in the container there are no other ids than our own.
+    [ "${VPOPMAIL_TEST_ROOT:-}" = root ] || build+=(--uid "$(id -u)" --gid "$(id -g)")
     if [ "$flavour" = sanitized ]; then
         # A copy of the tree, so that the module there is not taken for the plain one.
         rm -rf build/sanitized && mkdir -p build/sanitized
