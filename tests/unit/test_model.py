@@ -31,6 +31,7 @@ TEXTS = {
     -11: "Domain does not exist",
     -12: "Invalid domain name",
     -13: "Domain already exists",
+    -19: "Could not open dot qmail file",
     -20: "bad character",
     -25: "user name too long (max=64)",
     -26: "domain name too long (max=96)",
@@ -349,8 +350,10 @@ class Calls(RuleBasedStateMachine):
             code = -26
         elif len(line.encode()) >= 160:
             code = -32
-        elif domain is None or "/" in alias or f".qmail-{file}" in domain.users:
+        elif domain is None or "/" in alias:
             code = -1
+        elif f".qmail-{file}" in domain.users:
+            code = -19
         if self.expect(code, v.vpopmail_alias_add, alias, name, line) and domain:
             domain.aliases[file] = domain.aliases.get(file, b"") + line.encode() + b"\n"
 
