@@ -1,5 +1,8 @@
-"""vpopmail's result codes, and the warning that a failed call gives."""
+"""vpopmail's result codes, the warning and the exceptions that a failed call gives."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -48,6 +51,13 @@ class Code(IntEnum):
     VA_PARSE_ERROR = -35
     VA_CANNOT_READ_LIMITS = -36
     VA_CANNOT_READ_ASSIGN = -37
+    VA_CANNOT_OPEN_DATABASE = -38
+    VA_INVALID_IP_ADDRESS = -39
+    VA_QUERY_FAILED = -40
+    VA_STORE_RESULT_FAILED = -41
+    VA_INVALID_OPEN_MODE = -42
+    VA_CANNOT_CREATE_DATABASE = -43
+    VA_CANNOT_CREATE_TABLE = -44
     VA_PARSE_ERROR01 = -45
     VA_PARSE_ERROR02 = -46
     VA_PARSE_ERROR03 = -47
@@ -65,3 +75,126 @@ class Code(IntEnum):
     VA_PWSTR_NUMERIC = -72
     VA_PWSTR_OTHER = -73
     VA_PWSTR_DELTA = -74
+
+
+class VpopmailError(Exception):
+    """A call of `vpopmail_ext.api` failed; `KINDS` tells which code is which subclass.
+
+    Its own class stands for a code that has no kind of its own.
+    """
+
+    code: int
+    """The result code, as in `Code`; positive for a program's exit status that is no code."""
+    name: str
+    """The code's name in ``vpopmail.h``, as ``VA_USER_DOES_NOT_EXIST``; empty where it has none."""
+    text: str
+    """verror()'s text for the code."""
+    about: str
+    """What it is about: the domain, the address, what to do; never a password."""
+
+    def __init__(self, code: int, text: str, about: str = "") -> None:
+        super().__init__(f"{text}: {about}" if about else text)
+        self.code, self.text, self.about = code, text, about
+        self.name = _NAMES.get(code, "")
+
+    def __reduce__(self) -> tuple[type[VpopmailError], tuple[int, str, str]]:
+        return type(self), (self.code, self.text, self.about)
+
+
+class DomainExists(VpopmailError, FileExistsError):
+    """There is a domain or alias domain of this name already."""
+
+
+class UserExists(VpopmailError, FileExistsError):
+    """There is a user of this name, or something at the path of its directory, already."""
+
+
+class NoSuchDomain(VpopmailError, LookupError):
+    """There is no such domain."""
+
+
+class NoSuchUser(VpopmailError, LookupError):
+    """The domain has no such user."""
+
+
+class NoSuchAlias(VpopmailError, LookupError):
+    """The domain has no such alias, or the alias no such line."""
+
+
+class InvalidName(VpopmailError, ValueError):
+    """The name is none that a user, an alias or a domain may have."""
+
+
+class InvalidValue(VpopmailError, ValueError):
+    """A value that can't be stored: it holds a newline or a colon, or is out of its range."""
+
+
+class TooLong(VpopmailError, ValueError):
+    """A value is longer than vpopmail stores."""
+
+
+class WeakPassword(VpopmailError, ValueError):
+    """The password is not what ``etc/password_strength.conf`` asks for; the text tells what is."""
+
+
+class NotPermitted(VpopmailError, PermissionError):
+    """The process has not the right, or vpopmail's rules forbid it to everybody."""
+
+
+class StorageFailed(VpopmailError, OSError):
+    """A directory or file of vpopmail's or qmail's could not be read, made or changed."""
+
+
+class NoConnection(VpopmailError, ConnectionError):
+    """The database that vpopmail keeps users in can't be reached."""
+
+
+class QueryFailed(VpopmailError, RuntimeError):
+    """The database that vpopmail keeps users in refused a query."""
+
+
+class BadConfiguration(VpopmailError, RuntimeError):
+    """The file that names vpopmail's database can't be understood."""
+
+
+class CryptFailed(VpopmailError, RuntimeError):
+    """crypt(3) gave no hash."""
+
+
+class OutOfMemory(VpopmailError, MemoryError):
+    """Memory ran out."""
+
+
+class NotSupported(VpopmailError, NotImplementedError):
+    """The linked libvpopmail was built without it."""
+
+
+class ToolFailed(VpopmailError, OSError):
+    """A program of ``HOME/bin`` is not there, can't be run, or was ended by a signal."""
+
+
+_NAMES = {code.value: code.name for code in Code}
+_KINDS: list[tuple[type[VpopmailError], Iterable[int]]] = [
+    (DomainExists, (-13,)),
+    (UserExists, (-2, -7)),
+    (NoSuchDomain, (-11,)),
+    (NoSuchUser, (-10,)),
+    (InvalidName, (-1, -12)),
+    (InvalidValue, (-20, -33, -34, -39)),
+    (TooLong, range(-32, -24)),
+    (WeakPassword, range(-74, -68)),
+    (NotPermitted, (-22, -55)),
+    (StorageFailed, (-3, -4, -5, -6, -8, -9, -14, -15, -16, -17, -19, -21, -36, -37)),
+    (NoConnection, (-23, -38)),
+    (QueryFailed, range(-44, -39)),
+    (BadConfiguration, (-35, *range(-54, -44))),
+    (CryptFailed, (-18,)),
+    (OutOfMemory, (-24,)),
+]
+KINDS = {code: kind for kind, codes in _KINDS for code in codes}
+"""The class of each code; one that is not here is a plain `VpopmailError`."""
+
+
+def error_of(code: int, text: str, about: str = "") -> VpopmailError:
+    """Return the exception for a code; `text` is verror()'s, `about` what the call was about."""
+    return KINDS.get(code, VpopmailError)(code, text, about)
