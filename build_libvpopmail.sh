@@ -9,7 +9,7 @@ usage: ./build_libvpopmail.sh --prefix DIR --qmail DIR [options]
 
 Compiles csrc/libvpopmail and installs it in DIR as vpopmail installs itself:
   DIR/bin      vadddomain vdeldomain vaddaliasdomain
-  DIR/include  vpopmail.h vauth.h vpopmail_config.h
+  DIR/include  vpopmail.h vauth.h vlimits.h vpopmail_config.h
   DIR/lib      libvpopmail.a (position-independent)
   DIR/etc      inc_deps lib_deps vlimits.default password_strength.conf
   DIR/domains
@@ -85,7 +85,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 mkdir "$work/include"
-cp "$source/include/vpopmail.h" "$source/include/vauth.h" "$work/include/"
+headers='vpopmail.h vauth.h vlimits.h'
+for header in $headers; do cp "$source/include/$header" "$work/include/"; done
 sed -e "s|@HOME@|$prefix|" -e "s|@QMAIL@|$qmail|" -e "s|@UID@|$uid|" -e "s|@GID@|$gid|" \
     "$source/include/vpopmail_config.h.in" >"$work/include/vpopmail_config.h"
 
@@ -130,7 +131,7 @@ install_file() {
 for tool in vadddomain vdeldomain vaddaliasdomain; do
     install_file 755 "$work/src/$tool" "$prefix/bin" "$tool"
 done
-for header in vpopmail.h vauth.h vpopmail_config.h; do
+for header in $headers vpopmail_config.h; do
     install_file 644 "$work/include/$header" "$prefix/include" "$header"
 done
 install_file 644 "$work/src/libvpopmail.a" "$prefix/lib" libvpopmail.a

@@ -6,7 +6,10 @@
 
 #include "binding.h"
 #include "vauth.h"
+#include "vlimits.h"
 #include "vpopmail.h"
+
+#include "limits_copy.h"
 
 #ifndef VPOPMAIL_EXT_BUNDLED
 #error "this libvpopmail is not vpopmail_ext's own; link the bundled one (unset VPOPMAIL_HOME)"
@@ -75,6 +78,82 @@ int vpx_alias_get(const char *alias, const char *domain, struct vpx_bytes *out) 
 
 int vpx_alias_get_all(const char *domain, struct vpx_bytes *out) {
     return vpopmail_aliases(domain, &out->data, &out->size);
+}
+
+int vpx_alias_remove(const char *alias, const char *domain, const char *line) {
+    return valias_remove((char *)alias, (char *)domain, (char *)line);
+}
+
+int vpx_alias_set(const char *alias, const char *domain, const char *lines, size_t size) {
+    return vpopmail_set_alias(alias, domain, lines, size);
+}
+
+int vpx_domain(const char *domain, struct vpx_bytes *out) {
+    return vpopmail_domain(domain, &out->data, &out->size);
+}
+
+int vpx_domains(struct vpx_bytes *out) {
+    return vpopmail_domains(&out->data, &out->size);
+}
+
+int vpx_default_domain(struct vpx_bytes *out) {
+    return vpopmail_default_domain(&out->data, &out->size);
+}
+
+int vpx_user(const char *user, const char *domain, struct vpx_bytes *out) {
+    return vpopmail_user(user, domain, &out->data, &out->size);
+}
+
+int vpx_authenticate(const char *user, const char *domain, const char *password,
+                     struct vpx_bytes *out) {
+    return vpopmail_authenticate(user, domain, password) == 1 &&
+           vpopmail_user(user, domain, &out->data, &out->size) == VA_SUCCESS;
+}
+
+int vpx_users_open(const char *domain, struct vpx_users **out) {
+    struct vpopmail_users *list = NULL;
+    int code = vpopmail_users_open(domain, &list);
+    *out = (struct vpx_users *)list;
+    return code;
+}
+
+int vpx_users_next(struct vpx_users *list, struct vpx_bytes *out) {
+    return vpopmail_users_next((struct vpopmail_users *)list, &out->data, &out->size);
+}
+
+void vpx_users_close(struct vpx_users *list) {
+    vpopmail_users_close((struct vpopmail_users *)list);
+}
+
+int vpx_set_flags(const char *user, const char *domain, unsigned int flags) {
+    return vpopmail_set_flags(user, domain, flags);
+}
+
+int vpx_last_auth(const char *user, const char *domain, struct vpx_bytes *out) {
+    return vpopmail_last_auth(user, domain, &out->data, &out->size);
+}
+
+int vpx_quota_usage(const char *user, const char *domain, unsigned long long *bytes,
+                    unsigned long long *messages) {
+    return vpopmail_quota_usage(user, domain, bytes, messages);
+}
+
+int vpx_rebuild(const char *domain) {
+    return vmkpasswd((char *)domain);
+}
+
+int vpx_get_limits(const char *domain, struct vpx_limits *out) {
+    struct vlimits limits;
+    int code = vget_limits(domain, &limits);
+    if (code == VA_SUCCESS)
+        limits_out(&limits, out);
+    return code;
+}
+
+int vpx_set_limits(const char *domain, const struct vpx_limits *limits) {
+    struct vlimits copy;
+    limits_in(limits, &copy);
+    return vset_limits(domain, &copy);
 }
 
 static int copy_text(const char *text, struct vpx_bytes *out) {

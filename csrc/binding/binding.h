@@ -35,6 +35,79 @@ int vpx_alias_get(const char *alias, const char *domain, struct vpx_bytes *out);
  * by a NUL. Aliases come in no particular order. */
 int vpx_alias_get_all(const char *domain, struct vpx_bytes *out);
 
+/* --- for vpopmail_ext.api ---
+ * A record is a fixed number of fields, each followed by a NUL, numbers in decimal digits. Where
+ * nothing is said of it, a function returns a code, VA_DOMAIN_DOES_NOT_EXIST and
+ * VA_USER_DOES_NOT_EXIST among them, and gives nothing but for VA_SUCCESS. */
+
+/* The code of what the linked library was built without; vpopmail's own are not positive. */
+#define VPX_NOT_SUPPORTED 1
+
+/* A domain's record is 5 fields: its name, its real domain's (the same but for an alias domain),
+ * uid, gid, directory. */
+/* vget_assign(), which turns its argument into the real domain's name. */
+int vpx_domain(const char *domain, struct vpx_bytes *out);
+/* All domains and alias domains in the order of users/assign: get_domain_entries(""), then (NULL)
+ * until it gives none. VA_CANNOT_READ_ASSIGN; without an assign file there are none. */
+int vpx_domains(struct vpx_bytes *out);
+/* default_domain(): the text of etc/defaultdomain, empty without one; no NUL after it. */
+int vpx_default_domain(struct vpx_bytes *out);
+
+/* A user's record is 9 fields: pw_name, the real domain's name, pw_passwd, pw_uid (the kind:
+ * USE_POP or USE_APOP as stored), pw_gid (the flags), pw_flags (with those of the domain's limits),
+ * pw_gecos, pw_dir, pw_shell (the quota). pw_clear_passwd stays behind.
+ * Where the library shows the domain's accounts to root and its owner alone (the cdb module),
+ * others get VA_BAD_UID. */
+/* vget_assign(), then vauth_getpw(). */
+int vpx_user(const char *user, const char *domain, struct vpx_bytes *out);
+/* vauth_user(): 1 and the user's record where the password is right, else 0. */
+int vpx_authenticate(const char *user, const char *domain, const char *password,
+                     struct vpx_bytes *out);
+/* All users of a domain, as they are when the list is opened, in the order in which they are kept:
+ * vauth_getall(domain, 1, 0), then (domain, 0, 0) until it gives none; pw_flags by
+ * vlimits_get_flag_mask() unless pw_gid has V_OVERRIDE. A malformed entry is left out.
+ * vpx_users_next() gives some more whole records, nothing at the end. A list is used by one thread
+ * at a time; the real library's is read whole by vpx_users_open(), since it can't be interrupted.
+ */
+struct vpx_users;
+int vpx_users_open(const char *domain, struct vpx_users **out);
+int vpx_users_next(struct vpx_users *list, struct vpx_bytes *out);
+void vpx_users_close(struct vpx_users *list);
+
+/* vauth_getpw(), the new pw_gid, vauth_setpw(). */
+int vpx_set_flags(const char *user, const char *domain, unsigned int flags);
+/* vget_lastauth() and vget_lastauthip(): 2 fields, seconds since 1970 and the address; nothing for
+ * a user who never signed in (address NULL_REMOTE_IP, or no lastauth). VPX_NOT_SUPPORTED without
+ * ENABLE_AUTH_LOGGING. */
+int vpx_last_auth(const char *user, const char *domain, struct vpx_bytes *out);
+/* readuserquota() of pw_dir/Maildir: what the user's mail takes. */
+int vpx_quota_usage(const char *user, const char *domain, unsigned long long *bytes,
+                    unsigned long long *messages);
+/* vmkpasswd() */
+int vpx_rebuild(const char *domain);
+
+/* struct vlimits of vlimits.h, by its names. */
+struct vpx_limits {
+    int maxpopaccounts, maxaliases, maxforwards, maxautoresponders, maxmailinglists; /* -1: any */
+    /* 0: none; diskquota is in megabytes, defaultquota in bytes */
+    unsigned long long diskquota, maxmsgcount, defaultquota, defaultmaxmsgcount;
+    int disable_pop, disable_imap, disable_dialup, disable_passwordchanging, disable_webmail,
+        disable_relay, disable_smtp, disable_spamassassin, delete_spam, disable_maildrop;
+    int perm_account, perm_alias, perm_forward, perm_autoresponder, perm_maillist,
+        perm_maillist_users, perm_maillist_moderators, perm_quota, perm_defaultquota;
+};
+/* vget_limits(): the domain's own, else the default ones. */
+int vpx_get_limits(const char *domain, struct vpx_limits *out);
+/* vset_limits() */
+int vpx_set_limits(const char *domain, const struct vpx_limits *limits);
+
+/* valias_remove(): takes every such line out of the alias; without a line left the alias goes.
+ * VA_ILLEGAL_USERNAME where there is no such line, alias or domain. */
+int vpx_alias_remove(const char *alias, const char *domain, const char *line);
+/* Makes these the alias's lines, each followed by a NUL in `lines`: valias_delete(), then
+ * valias_insert() for each. The bundled library replaces them at once. */
+int vpx_alias_set(const char *alias, const char *domain, const char *lines, size_t size);
+
 /* The text of a code; that of a password-policy code is the calling thread's last one. */
 int vpx_error(int code, struct vpx_bytes *out);
 

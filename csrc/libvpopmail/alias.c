@@ -76,6 +76,57 @@ int valias_insert(char *alias, char *domain, char *line) {
     return code;
 }
 
+/* The lines, each of which a NUL ends, as the file has them; 0 or a code. */
+static int join(const char *lines, size_t size, struct buf *text) {
+    struct span rest = {lines, size}, line;
+    while (span_field(&rest, '\0', &line)) {
+        if (line.len >= MAX_ALIAS_LINE)
+            return VA_ALIAS_LINE_TOO_LONG;
+        buf_span(text, line);
+        buf_char(text, '\n');
+    }
+    return text->failed ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
+}
+
+static int write_alias(const struct store *s, const char *file, const struct buf *text) {
+    struct stat st;
+    if (text->len) /* not in the place of a link, which is a mailing list's */
+        return fstatat(s->dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode)
+                   ? -ELOOP
+                   : file_write(s->dir, file, (struct span){text->data, text->len}, 0600, s->uid,
+                                s->gid);
+    if (unlinkat(s->dir, file, 0))
+        return errno == ENOENT ? 0 : -errno;
+    return dir_sync(s->dir);
+}
+
+int vpopmail_set_alias(const char *alias, const char *domain, const char *lines, size_t size) {
+    struct session s;
+    struct buf file = {0}, text = {0};
+    struct lock lock = LOCK_NONE;
+    if (!alias || !domain || !lines)
+        return VA_NULL_POINTER;
+    if (strlen(alias) > MAX_PW_NAME)
+        return VA_USER_NAME_TOO_LONG;
+    if (strlen(domain) > MAX_PW_DOMAIN)
+        return VA_DOMAIN_NAME_TOO_LONG;
+    int code = join(lines, size, &text);
+    bool open = open_domain(&s, domain) && file_of(alias, &file);
+    if (code == VA_SUCCESS && !open)
+        code = VA_ILLEGAL_USERNAME;
+    if (code == VA_SUCCESS) {
+        int error = lock_dir(s.store.dir, &lock);
+        if (!error)
+            error = write_alias(&s.store, file.data, &text);
+        lock_release(&lock);
+        code = error ? error_code(error, VA_COULD_NOT_OPEN_DOT_QMAIL) : VA_SUCCESS;
+    }
+    buf_free(&file);
+    buf_free(&text);
+    session_end(&s);
+    return code;
+}
+
 static bool is_line(struct span line, const void *wanted) {
     return span_is(line, wanted);
 }

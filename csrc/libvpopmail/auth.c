@@ -11,13 +11,9 @@
 #include "thread.h"
 #include "user.h"
 
-/* With its cdb module vpopmail finds nobody unless it runs as root or as the domain's user. */
-static bool may_read(const struct session *s) {
-    return geteuid() == 0 || geteuid() == s->domain.uid;
-}
-
 static bool find(const struct session *s, int found, struct account *a) {
-    return found > 0 && s->store.dir >= 0 && may_read(s) && store_find(&s->store, s->user, a) > 0;
+    return found > 0 && s->store.dir >= 0 && session_may_read(s) &&
+           store_find(&s->store, s->user, a) > 0;
 }
 
 int vpopmail_authenticate(const char *user, const char *domain, const char *password) {
@@ -119,7 +115,7 @@ static void load_all(struct per_thread *t, const char *domain, bool sorted) {
     struct session s;
     buf_free(&t->all);
     int found = session_begin(&s, "", domain);
-    if (found > 0 && s.store.dir >= 0 && may_read(&s))
+    if (found > 0 && s.store.dir >= 0 && session_may_read(&s))
         (void)store_list(&s.store, &t->all);
     session_end(&s);
     if (sorted)

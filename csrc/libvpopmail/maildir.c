@@ -196,6 +196,15 @@ int maildir_check(const struct store *s, const char *domain_path, struct span pa
     return parent < 0 ? parent : 0;
 }
 
+int maildir_open(const struct store *s, const char *domain_path, struct span path) {
+    char *name;
+    int parent = locate(s, domain_path, path, &name);
+    int fd = parent < 0 ? parent : dir_open(parent, name, false);
+    free(name);
+    fd_close(parent);
+    return fd;
+}
+
 int maildir_remove(const struct store *s, const char *domain_path, struct span path) {
     char *name;
     int parent = locate(s, domain_path, path, &name);
@@ -273,15 +282,27 @@ static int count_all(int maildir, unsigned long long *bytes, unsigned long long 
     return 0;
 }
 
+static int open_mail(const struct store *s, const char *domain_path, struct span path) {
+    int user = maildir_open(s, domain_path, path);
+    int maildir = user < 0 ? user : dir_open(user, "Maildir", false);
+    fd_close(user);
+    return maildir;
+}
+
+int maildir_usage(const struct store *s, const char *domain_path, struct span path,
+                  unsigned long long *bytes, unsigned long long *count) {
+    int maildir = open_mail(s, domain_path, path);
+    *bytes = *count = 0;
+    int error = maildir < 0 ? maildir : count_all(maildir, bytes, count);
+    fd_close(maildir);
+    return error;
+}
+
 int maildir_size(const struct store *s, const char *domain_path, struct span path,
                  struct span quota) {
     unsigned long long bytes = 0, count = 0;
-    char *name;
-    int parent = locate(s, domain_path, path, &name);
-    int error = parent < 0 ? parent : 0;
-    int user = error ? error : dir_open(parent, name, false);
-    int maildir = user < 0 ? user : dir_open(user, "Maildir", false);
-    error = maildir < 0 ? maildir : 0;
+    int maildir = open_mail(s, domain_path, path);
+    int error = maildir < 0 ? maildir : 0;
     if (!error && (!quota.len || span_is(quota, NOQUOTA))) {
         if (unlinkat(maildir, "maildirsize", 0) && errno != ENOENT)
             error = -errno;
@@ -291,9 +312,6 @@ int maildir_size(const struct store *s, const char *domain_path, struct span pat
             error = write_size(maildir, s, quota, bytes, count);
     }
     fd_close(maildir);
-    fd_close(user);
-    fd_close(parent);
-    free(name);
     return error;
 }
 

@@ -14,6 +14,8 @@ void maildir_unmake(const struct store *s, struct span place, const char *name);
 /* -ELOOP where a user's directory is not the domain's to write to or remove; -ENOENT where it is
  * gone. */
 int maildir_check(const struct store *s, const char *domain_path, struct span path);
+/* Opens a user's directory by its path. */
+int maildir_open(const struct store *s, const char *domain_path, struct span path);
 /* Removes a user's directory by its path. -ENOENT where there is none, -ELOOP where it is not the
  * domain's to remove. */
 int maildir_remove(const struct store *s, const char *domain_path, struct span path);
@@ -22,6 +24,10 @@ struct span maildir_place(const char *domain_path, struct span path);
 /* Counts the messages and writes maildirsize; without a quota removes it. */
 int maildir_size(const struct store *s, const char *domain_path, struct span path,
                  struct span quota);
+
+/* The size and number of the messages that count for the quota. */
+int maildir_usage(const struct store *s, const char *domain_path, struct span path,
+                  unsigned long long *bytes, unsigned long long *count);
 
 /* A quota as vpasswd has it, from any of the spellings that vpopmail takes. 0 or VA_QUOTA_TOO_LONG.
  */

@@ -39,6 +39,9 @@ int store_replace(const struct store *s, struct change *c, const struct account 
 int store_remove(const struct store *s, struct change *c, struct span name);
 /* Makes the look-up file anew from what is stored. */
 int store_rebuild(const struct store *s);
+/* Opens what is kept, a line an account, for reading bit by bit; the lines are those of that
+ * moment. A descriptor or -errno; -ENOENT: there are none yet. */
+int store_open(const struct store *s);
 /* All lines, in the order in which they are kept. */
 int store_list(const struct store *s, struct buf *text);
 

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dir_control.h"
 #include "error.h"
@@ -35,6 +36,10 @@ void session_end(struct session *s) {
     domain_free(&s->domain);
     home_release(&s->home);
     free(s->user);
+}
+
+bool session_may_read(const struct session *s) {
+    return geteuid() == 0 || geteuid() == s->domain.uid;
 }
 
 static struct span text_of(const struct buf *b) {
@@ -369,6 +374,42 @@ int vsetuserquota(char *user, char *domain, char *quota) {
     struct session s;
     int found = session_begin(&s, user, domain);
     code = found > 0 ? set_quota(&s, quota) : found ? found : VA_USER_DOES_NOT_EXIST;
+    session_end(&s);
+    return code;
+}
+
+static int set_flags(const struct session *s, unsigned int flags) {
+    struct account now = {0}, then = {0};
+    struct change c = {0};
+    struct lock lock = LOCK_NONE;
+    int error = store_lock(&s->store, &lock);
+    int found = error ? error : store_find_locked(&s->store, s->user, &now);
+    if (found <= 0)
+        error = found ? found : -ENOENT;
+    else if (!account_make(&then, now.name, now.hash, now.kind, flags, now.gecos, now.dir,
+                           now.quota))
+        error = -ENOMEM;
+    if (!error)
+        error = store_replace(&s->store, &c, &then);
+    if (!error)
+        error = change_make(&c);
+    change_drop(&c);
+    lock_release(&lock);
+    account_free(&now);
+    account_free(&then);
+    return error ? error_code(error,
+                              error == -ENOENT ? VA_USER_DOES_NOT_EXIST : VA_COULD_NOT_UPDATE_FILE)
+                 : VA_SUCCESS;
+}
+
+int vpopmail_set_flags(const char *user, const char *domain, unsigned int flags) {
+    if (!user || !domain)
+        return VA_NULL_POINTER;
+    struct session s;
+    int found = session_begin(&s, user, domain);
+    int code = found > 0 ? VA_SUCCESS : found ? found : VA_DOMAIN_DOES_NOT_EXIST;
+    if (code == VA_SUCCESS)
+        code = s.store.dir < 0 ? error_code(s.store.dir, VA_BAD_D_DIR) : set_flags(&s, flags);
     session_end(&s);
     return code;
 }

@@ -14,5 +14,7 @@ struct session {
 /* 1, 0 for no such domain, or a code. session_end() afterwards in every case. */
 int session_begin(struct session *s, const char *user, const char *domain);
 void session_end(struct session *s);
+/* With its cdb module vpopmail finds nobody unless it runs as root or as the domain's user. */
+bool session_may_read(const struct session *s);
 
 #endif

@@ -103,6 +103,10 @@ int store_find_locked(const struct store *s, const char *name, struct account *o
     return find(s, name, true, out);
 }
 
+int store_open(const struct store *s) {
+    return file_open(s->dir, TEXT, NULL);
+}
+
 int store_list(const struct store *s, struct buf *text) {
     int error = file_read(s->dir, TEXT, text);
     return error == -ENOENT ? 0 : error;

@@ -116,6 +116,26 @@ char *vpopmail_real_domain(const char *domain);
 /* All of a domain's aliases as vpx_alias_get_all() of binding.h tells them; *data to be freed. */
 int vpopmail_aliases(const char *domain, char **data, size_t *size);
 int vpopmail_alias(const char *alias, const char *domain, char **data, size_t *size);
+/* Makes these the alias's lines, each followed by a NUL; none: the alias goes. */
+int vpopmail_set_alias(const char *alias, const char *domain, const char *lines, size_t size);
+
+/* Records as binding.h tells them; *data to be freed. 0 or a code. */
+int vpopmail_domain(const char *domain, char **data, size_t *size);
+int vpopmail_domains(char **data, size_t *size);
+int vpopmail_user(const char *user, const char *domain, char **data, size_t *size);
+int vpopmail_last_auth(const char *user, const char *domain, char **data, size_t *size);
+/* All users of a domain as they are now, some at each call of next, none at the end. */
+struct vpopmail_users;
+int vpopmail_users_open(const char *domain, struct vpopmail_users **out);
+int vpopmail_users_next(struct vpopmail_users *list, char **data, size_t *size);
+void vpopmail_users_close(struct vpopmail_users *list);
+/* What etc/defaultdomain names; *data to be freed. */
+int vpopmail_default_domain(char **data, size_t *size);
+/* What a user's mail takes. */
+int vpopmail_quota_usage(const char *user, const char *domain, unsigned long long *bytes,
+                         unsigned long long *messages);
+/* A user's own flags, NO_PASSWD_CHNG and so on. */
+int vpopmail_set_flags(const char *user, const char *domain, unsigned int flags);
 /* 1 where the password is the user's, else 0. */
 int vpopmail_authenticate(const char *user, const char *domain, const char *password);
 
