@@ -118,7 +118,7 @@ LAYOUT = {
     "bin": "0755",
     **{f"bin/{tool}": "0755" for tool in TOOLS},
     "include": "0755",
-    **{f"include/{name}.h": "0644" for name in ("vpopmail", "vauth", "vpopmail_config")},
+    **{f"include/{name}.h": "0644" for name in ("vpopmail", "vauth", "vlimits", "vpopmail_config")},
     "lib": "0755",
     "lib/libvpopmail.a": "0644",
     "etc": "0755",
