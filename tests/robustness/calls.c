@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "vauth.h"
+#include "vlimits.h"
 
 #define S(text) ((char *)(text))
 
@@ -56,6 +57,42 @@ static void look_up(void) {
     free(data);
 }
 
+static void look_up_records(void) {
+    char *data;
+    size_t size;
+    unsigned long long bytes, messages;
+    struct vpopmail_users *list;
+    struct vlimits limits;
+    expect("domain", vpopmail_domain("AL.com", &data, &size), 0);
+    free(data);
+    expect("no domain", vpopmail_domain("no.com", &data, &size), VA_DOMAIN_DOES_NOT_EXIST);
+    expect("domains", vpopmail_domains(&data, &size), 0);
+    free(data);
+    expect("default domain", vpopmail_default_domain(&data, &size), 0);
+    free(data);
+    expect("user", vpopmail_user("alice", "al.com", &data, &size), 0);
+    free(data);
+    expect("no user", vpopmail_user("bob", "al.com", &data, &size), VA_USER_DOES_NOT_EXIST);
+    expect("users", vpopmail_users_open("al.com", &list), 0);
+    do {
+        expect("next", vpopmail_users_next(list, &data, &size), 0);
+        free(data);
+    } while (size);
+    vpopmail_users_close(list);
+    expect("no users", vpopmail_users_open("no.com", &list), VA_DOMAIN_DOES_NOT_EXIST);
+    expect("last auth", vpopmail_last_auth("alice", "ex.com", &data, &size), 0);
+    free(data);
+    expect("usage", vpopmail_quota_usage("alice", "ex.com", &bytes, &messages), 0);
+    expect("flags", vpopmail_set_flags("alice", "ex.com", 4), 0);
+    expect("no flags", vpopmail_set_flags("bob", "ex.com", 4), VA_USER_DOES_NOT_EXIST);
+    expect("limits", vget_limits("ex.com", &limits), 0);
+    expect("set limits", vset_limits("ex.com", &limits), 0);
+    expect("no limits", vset_limits("no.com", &limits), VA_DOMAIN_DOES_NOT_EXIST);
+    expect("set alias", vpopmail_set_alias("set", "ex.com", "&a@b\0&c@d", 10), 0);
+    expect("unset alias", vpopmail_set_alias("set", "ex.com", "", 0), 0);
+    expect("no alias", vpopmail_set_alias("a/b", "ex.com", "", 0), VA_ILLEGAL_USERNAME);
+}
+
 static void round_of_calls(char *home, uid_t uid, gid_t gid) {
     expect("add", vadddomain(S("ex.com"), home, uid, gid), 0);
     expect("again", vadddomain(S("EX.com"), home, uid, gid), VA_DOMAIN_ALREADY_EXISTS);
@@ -76,6 +113,7 @@ static void round_of_calls(char *home, uid_t uid, gid_t gid) {
     expect("slash", valias_insert(S("a/b"), S("ex.com"), S("&a@b.c")), VA_ILLEGAL_USERNAME);
     expect("remake", vmkpasswd(S("ex.com")), 0);
     look_up();
+    look_up_records();
     expect("setpw", vauth_setpw(vauth_getpw(S("alice"), S("ex.com")), S("ex.com")), 0);
     expect("remove", valias_remove(S("info"), S("ex.com"), S("&a@b.c")), 0);
     expect("delete", valias_delete(S("info"), S("ex.com")), 0);

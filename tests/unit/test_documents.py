@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from vpopmail_ext.errors import NoSuchAlias, NotSupported, ToolFailed, VpopmailError
+
 TOP = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/migrating.md")
+ALSO_RAISED = (NoSuchAlias, NotSupported, ToolFailed, VpopmailError)
+DOCUMENTS = ("README.md", "docs/migrating.md", "docs/api.md")
 
 
 def blocks(document: str) -> list[str]:
@@ -45,3 +48,12 @@ def test_php_twin_calls_the_same_functions() -> None:
         for part in (php[1], blocks("docs/migrating.md")[0])
     ]
     assert called[0] == called[1]
+
+
+def test_api_document_names_every_function_and_error() -> None:
+    from vpopmail_ext import api, errors
+
+    text = (TOP / "docs/api.md").read_text()
+    names = [name for name in api.__all__ if not name[0].isupper()]
+    names += [kind.__name__ for kind in {*errors.KINDS.values(), *ALSO_RAISED}]
+    assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
