@@ -25,16 +25,24 @@ struct buf { char *data; size_t len, cap; bool failed; };
 struct span { const char *data; size_t len; };
 void buf_free(struct buf *b);
 
+struct writer { int fd; struct buf block; uint64_t done; int error; };
+void writer_add(struct writer *w, struct span data);
+uint64_t writer_at(const struct writer *w);
+int writer_end(struct writer *w);
+struct lines { int fd; struct buf block; size_t from; bool ended; };
+int lines_next(struct lines *l, struct span *line);
+void lines_free(struct lines *l);
+int fd_read_sized(int fd, long size, struct buf *out);
+
 struct cdb_maker {
-    struct buf out;
+    struct writer file;
     struct cdb_record *records;
     size_t count, room;
-    bool failed;
+    int error;
 };
-void cdb_begin(struct cdb_maker *m);
+void cdb_begin(struct cdb_maker *m, int fd);
 void cdb_add(struct cdb_maker *m, struct span key, struct span value);
-int cdb_finish(struct cdb_maker *m);
-void cdb_free(struct cdb_maker *m);
+int cdb_end(struct cdb_maker *m);
 int cdb_find(int fd, struct span key, struct buf *value);
 
 typedef bool linefile_test(struct span line, const void *arg);

@@ -95,35 +95,37 @@ int domain_dir(const struct domain *d) {
  */
 
 /* users/cdb as qmail-newu makes it, save that a malformed line is passed over. */
-static int compile(struct span text, struct cdb_maker *m) {
+static int compile(struct span text, int fd) {
+    struct cdb_maker m;
     bool seen[256] = {false};
     struct buf key = {0}, value = {0}, wild = {0};
     struct span line, name, f[ASSIGN_FIELDS];
-    cdb_begin(m);
+    cdb_begin(&m, fd);
     while (span_line(&text, &line) && !span_is(line, ".")) {
         if (!split(line, &name, f) || (name.data[0] != '+' && name.data[0] != '='))
             continue;
         bool is_wild = name.data[0] == '+';
         buf_clear(&key);
         buf_char(&key, '!');
-        for (size_t i = 1; i < name.len; i++)
-            buf_char(&key, ascii_lower(name.data[i]));
+        buf_lower(&key, (struct span){name.data + 1, name.len - 1});
         if (!is_wild)
             buf_char(&key, '\0');
-        else if (name.len > 1 && !seen[(unsigned char)key.data[key.len - 1]]) {
+        else if (name.len > 1 && !key.failed && !seen[(unsigned char)key.data[key.len - 1]]) {
             seen[(unsigned char)key.data[key.len - 1]] = true;
             buf_char(&wild, key.data[key.len - 1]);
         }
+        /* The fields with NULs between. */
+        size_t len = (size_t)(f[ASSIGN_FIELDS - 1].data - f[0].data) + f[ASSIGN_FIELDS - 1].len;
         buf_clear(&value);
-        for (int i = 0; i < ASSIGN_FIELDS; i++) {
-            if (i)
-                buf_char(&value, '\0');
-            buf_span(&value, f[i]);
-        }
-        cdb_add(m, (struct span){key.data, key.len}, (struct span){value.data, value.len});
+        buf_add(&value, f[0].data, len);
+        for (int i = 1; i < ASSIGN_FIELDS && !value.failed; i++)
+            value.data[f[i].data - f[0].data - 1] = '\0';
+        cdb_add(&m, (struct span){key.data, key.len}, (struct span){value.data, value.len});
     }
-    cdb_add(m, (struct span){"", 0}, (struct span){wild.data, wild.len});
-    int error = key.failed || value.failed || wild.failed ? -ENOMEM : cdb_finish(m);
+    cdb_add(&m, (struct span){"", 0}, (struct span){wild.data, wild.len});
+    int error = cdb_end(&m);
+    if (key.failed || value.failed || wild.failed)
+        error = -ENOMEM;
     buf_free(&key);
     buf_free(&value);
     buf_free(&wild);
@@ -157,15 +159,10 @@ void assign_end(struct assign *a) {
 }
 
 static int ready(struct assign *a, struct change *c, const struct buf *text) {
-    struct cdb_maker m = {0};
     struct span new_text = {text->data, text->len};
-    int error = compile(new_text, &m);
-    if (!error)
-        error = change_write(c, a->users, "assign", new_text, 0644, KEEP_OWNER, 0);
-    if (!error)
-        error = change_write(c, a->users, "cdb", (struct span){m.out.data, m.out.len}, 0644,
-                             KEEP_OWNER, 0);
-    cdb_free(&m);
+    int error = change_write(c, a->users, "assign", new_text, 0644, KEEP_OWNER, 0);
+    int fd = error ? error : change_open(c, a->users, "cdb", 0644, KEEP_OWNER, 0);
+    error = fd < 0 ? fd : compile(new_text, fd);
     return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
 }
 

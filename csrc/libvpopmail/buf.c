@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool room(struct buf *b, size_t more) {
+char *buf_room(struct buf *b, size_t more) {
     if (b->failed)
-        return false;
+        return NULL;
     if (more >= SIZE_MAX / 2 - b->len) {
         b->failed = true;
     } else if (b->len + more + 1 > b->cap) {
@@ -29,14 +29,15 @@ static bool room(struct buf *b, size_t more) {
         b->data = NULL;
         b->len = b->cap = 0;
     }
-    return !b->failed;
+    return b->failed ? NULL : b->data + b->len;
 }
 
 void buf_add(struct buf *b, const void *data, size_t len) {
-    if (!room(b, len))
+    char *to = buf_room(b, len);
+    if (!to)
         return;
     if (len)
-        memcpy(b->data + b->len, data, len);
+        memcpy(to, data, len);
     b->len += len;
 }
 
@@ -48,6 +49,14 @@ void buf_span(struct buf *b, struct span s) {
     buf_add(b, s.data, s.len);
 }
 
+void buf_lower(struct buf *b, struct span s) {
+    char *to = buf_room(b, s.len);
+    for (size_t i = 0; to && i < s.len; i++)
+        to[i] = ascii_lower(s.data[i]);
+    if (to)
+        b->len += s.len;
+}
+
 void buf_char(struct buf *b, char c) {
     buf_add(b, &c, 1);
 }
@@ -57,7 +66,7 @@ void buf_fmt(struct buf *b, const char *format, ...) {
     va_start(args, format);
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, format, args);
-    if (n >= 0 && room(b, (size_t)n)) {
+    if (n >= 0 && buf_room(b, (size_t)n)) {
         (void)vsnprintf(b->data + b->len, (size_t)n + 1, format, again);
         b->len += (size_t)n;
     }
@@ -71,13 +80,13 @@ void buf_clear(struct buf *b) {
 
 void buf_free(struct buf *b) {
     if (b->data)
-        explicit_bzero(b->data, b->len);
+        explicit_bzero(b->data, b->cap); /* also what was there before buf_clear() */
     free(b->data);
     *b = (struct buf){0};
 }
 
 char *buf_c(struct buf *b) {
-    if (!room(b, 0))
+    if (!buf_room(b, 0))
         return NULL;
     b->data[b->len] = '\0';
     return b->data;

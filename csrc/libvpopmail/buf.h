@@ -20,8 +20,12 @@ struct span {
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_str(struct buf *b, const char *text);
 void buf_span(struct buf *b, struct span s);
+void buf_lower(struct buf *b, struct span s);
 void buf_char(struct buf *b, char c);
 void buf_fmt(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Room for that many bytes after those that are there, which its caller counts; NULL where memory
+ * ran out. */
+char *buf_room(struct buf *b, size_t more);
 void buf_clear(struct buf *b);
 void buf_free(struct buf *b);
 /* The bytes, NUL-terminated, wiped on buf_free() where secret. NULL where it failed. */

@@ -26,93 +26,111 @@ static uint32_t unpack(const unsigned char in[4]) {
     return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 | (uint32_t)in[3] << 24;
 }
 
-static void add_pair(struct buf *out, uint32_t a, uint32_t b) {
+static void pack_pair(char *out, uint32_t a, uint32_t b) {
     unsigned char pair[8];
     pack(pair, a);
     pack(pair + 4, b);
-    buf_add(out, pair, sizeof pair);
+    memcpy(out, pair, sizeof pair);
 }
 
-void cdb_begin(struct cdb_maker *m) {
-    char header[HEADER] = {0};
-    *m = (struct cdb_maker){0};
-    buf_add(&m->out, header, sizeof header);
+/* --- making -------------------------------------------------------------------------------------
+ */
+
+void cdb_begin(struct cdb_maker *m, int fd) {
+    *m = (struct cdb_maker){.file = {.fd = fd}};
+    /* Written over at the end, when it is known what to write. */
+    char *header = writer_room(&m->file, HEADER);
+    if (header)
+        memset(header, 0, HEADER);
 }
 
-void cdb_add(struct cdb_maker *m, struct span key, struct span value) {
+static bool note(struct cdb_maker *m, struct span key) {
     if (m->count == m->room) {
         size_t room = m->room ? m->room * 2 : 64;
         struct cdb_record *records = realloc(m->records, room * sizeof *records);
         if (!records) {
-            m->failed = true;
-            return;
+            m->error = -ENOMEM;
+            return false;
         }
         m->records = records;
         m->room = room;
     }
-    m->records[m->count++] = (struct cdb_record){hash_of(key), (uint32_t)m->out.len};
-    add_pair(&m->out, (uint32_t)key.len, (uint32_t)value.len);
-    buf_span(&m->out, key);
-    buf_span(&m->out, value);
+    m->records[m->count++] = (struct cdb_record){hash_of(key), (uint32_t)writer_at(&m->file)};
+    return true;
 }
 
-/* Puts the records of one table, in their order, into twice as many slots and appends those. */
-static int add_table(struct cdb_maker *m, const struct cdb_record *records, uint32_t count,
-                     unsigned char header[8]) {
+void cdb_add(struct cdb_maker *m, struct span key, struct span value) {
+    size_t len = 8 + key.len + value.len;
+    /* Each record comes with two slots at the end. */
+    if (!m->error && writer_at(&m->file) + len + (m->count + 1) * 16 > UINT32_MAX)
+        m->error = -EFBIG;
+    if (m->error || !note(m, key))
+        return;
+    char *to = writer_room(&m->file, len);
+    if (!to)
+        return;
+    pack_pair(to, (uint32_t)key.len, (uint32_t)value.len);
+    if (key.len)
+        memcpy(to + 8, key.data, key.len);
+    if (value.len)
+        memcpy(to + 8 + key.len, value.data, value.len);
+}
+
+/* Puts the records of one table, in their order, into twice as many slots and writes those. */
+static void add_table(struct cdb_maker *m, const struct cdb_record *records, uint32_t count,
+                      char *header) {
     uint32_t slots = count * 2;
-    pack(header, (uint32_t)m->out.len);
-    pack(header + 4, slots);
-    struct cdb_record *table = calloc(slots ? slots : 1, sizeof *table);
+    pack_pair(header, (uint32_t)writer_at(&m->file), slots);
+    char *table = writer_room(&m->file, (size_t)slots * 8);
     if (!table)
-        return -ENOMEM;
+        return;
+    memset(table, 0, (size_t)slots * 8);
     for (uint32_t i = 0; i < count; i++) {
+        static const char empty[4]; /* no record stands at 0 */
         uint32_t slot = (records[i].hash >> 8) % slots;
-        while (table[slot].at)
+        while (memcmp(table + (size_t)slot * 8 + 4, empty, sizeof empty) != 0)
             slot = slot + 1 == slots ? 0 : slot + 1;
-        table[slot] = records[i];
+        pack_pair(table + (size_t)slot * 8, records[i].hash, records[i].at);
     }
-    for (uint32_t i = 0; i < slots; i++)
-        add_pair(&m->out, table[i].hash, table[i].at);
-    free(table);
-    return 0;
 }
 
-int cdb_finish(struct cdb_maker *m) {
-    if (m->failed || m->out.failed)
-        return -ENOMEM;
-    if (m->out.len + m->count * 16 > UINT32_MAX)
-        return -EFBIG;
+static void add_tables(struct cdb_maker *m, char header[HEADER]) {
     /* A counting sort by table keeps the records' order within each. */
-    uint32_t start[TABLES + 1] = {0};
+    uint32_t start[TABLES + 1] = {0}, next[TABLES];
     struct cdb_record *sorted = malloc((m->count + 1) * sizeof *sorted);
-    if (!sorted)
-        return -ENOMEM;
+    if (!sorted) {
+        m->error = -ENOMEM;
+        return;
+    }
     for (size_t i = 0; i < m->count; i++)
         start[(m->records[i].hash & 255) + 1]++;
     for (int t = 0; t < TABLES; t++)
         start[t + 1] += start[t];
-    uint32_t next[TABLES];
     memcpy(next, start, sizeof next);
     for (size_t i = 0; i < m->count; i++)
         sorted[next[m->records[i].hash & 255]++] = m->records[i];
-
-    unsigned char header[HEADER];
-    int error = 0;
-    for (int t = 0; t < TABLES && !error; t++)
-        error = add_table(m, sorted + start[t], start[t + 1] - start[t], header + 8 * t);
+    for (int t = 0; t < TABLES; t++)
+        add_table(m, sorted + start[t], start[t + 1] - start[t], header + 8 * (size_t)t);
     free(sorted);
-    if (!error && m->out.failed)
-        error = -ENOMEM;
-    if (!error)
-        memcpy(m->out.data, header, HEADER);
+}
+
+int cdb_end(struct cdb_maker *m) {
+    char header[HEADER];
+    int fd = m->file.fd;
+    if (!m->error)
+        add_tables(m, header);
+    int error = writer_end(&m->file);
+    if (m->error)
+        error = m->error;
+    if (!error && pwrite(fd, header, sizeof header, 0) != (ssize_t)sizeof header)
+        error = -EIO;
+    free(m->records);
+    *m = (struct cdb_maker){.file = {.fd = -1}};
     return error;
 }
 
-void cdb_free(struct cdb_maker *m) {
-    buf_free(&m->out);
-    free(m->records);
-    *m = (struct cdb_maker){0};
-}
+/* --- looking up ---------------------------------------------------------------------------------
+ */
 
 static int read_at(int fd, void *out, size_t len, uint32_t at) {
     char *to = out;

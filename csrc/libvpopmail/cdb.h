@@ -6,22 +6,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "buf.h"
+#include "stream.h"
 
 struct cdb_maker {
-    struct buf out;
+    struct writer file;
     struct cdb_record {
         uint32_t hash, at;
     } *records;
     size_t count, room;
-    bool failed;
+    int error;
 };
 
-void cdb_begin(struct cdb_maker *m);
+/* Makes a cdb of an empty file. */
+void cdb_begin(struct cdb_maker *m, int fd);
 void cdb_add(struct cdb_maker *m, struct span key, struct span value);
-/* The finished file in m->out; 0, or -ENOMEM, or -EFBIG where it would pass 4 GiB. */
-int cdb_finish(struct cdb_maker *m);
-void cdb_free(struct cdb_maker *m);
+/* Writes what is left, and frees: 0 or -errno, -EFBIG where the file would pass 4 GiB. */
+int cdb_end(struct cdb_maker *m);
 
 /* Looks a key up in an open file: 1 and its value, 0 for none, -EPROTO for a file that is not a
  * sound cdb, or -errno. */

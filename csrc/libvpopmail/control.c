@@ -53,20 +53,20 @@ static int put_cdb(struct control *control, struct change *c, const struct buf *
     struct cdb_maker m;
     struct buf key = {0};
     struct span rest = {text->data, text->len}, host;
-    cdb_begin(&m);
+    int fd = change_open(c, control->dir, "morercpthosts.cdb", MODE, KEEP_OWNER, 0);
+    if (fd < 0)
+        return fd;
+    cdb_begin(&m, fd);
     while (span_line(&rest, &host)) {
         if (!host.len || host.data[0] == '#')
             continue;
         buf_clear(&key);
-        for (size_t i = 0; i < host.len; i++)
-            buf_char(&key, ascii_lower(host.data[i]));
+        buf_lower(&key, host);
         cdb_add(&m, (struct span){key.data, key.len}, (struct span){"", 0});
     }
-    int error = key.failed ? -ENOMEM : cdb_finish(&m);
-    if (!error)
-        error = change_write(c, control->dir, "morercpthosts.cdb",
-                             (struct span){m.out.data, m.out.len}, MODE, KEEP_OWNER, 0);
-    cdb_free(&m);
+    int error = cdb_end(&m);
+    if (key.failed)
+        error = -ENOMEM;
     buf_free(&key);
     return error;
 }

@@ -16,6 +16,7 @@
 #define TMP_PREFIX ".tmp:"   /* no user's name has a colon, so no user's directory is in the way */
 #define LOCK_WAIT_SECONDS 20 /* vpopmail tries ten times, every two seconds */
 #define LOCK_POLL_MAX_NS 32000000L
+#define READ_BLOCK 4096 /* of a file that is longer than it says */
 
 void fd_close(int fd) {
     int kept = errno;
@@ -235,18 +236,27 @@ int file_open(int dir, const char *name, struct stat *st) {
     return fd;
 }
 
-int fd_read(int fd, struct buf *out) {
-    char block[16384];
-    ssize_t n;
+int fd_read_sized(int fd, off_t size, struct buf *out) {
     buf_clear(out);
-    while ((n = read(fd, block, sizeof block)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
+    for (;;) {
+        /* One byte more than there should be: less than that is the end of the file. */
+        size_t more = (off_t)out->len < size ? (size_t)size - out->len + 1 : READ_BLOCK;
+        char *to = buf_room(out, more);
+        if (!to)
+            return -ENOMEM;
+        ssize_t n = read(fd, to, more);
+        if (n < 0 && errno != EINTR)
             return -errno;
-        buf_add(out, block, (size_t)n);
+        if (n > 0)
+            out->len += (size_t)n;
+        if (n >= 0 && (size_t)n < more)
+            return 0;
     }
-    return out->failed ? -ENOMEM : 0;
+}
+
+int fd_read(int fd, struct buf *out) {
+    struct stat st;
+    return fstat(fd, &st) ? -errno : fd_read_sized(fd, st.st_size, out);
 }
 
 static int read_open(int fd, struct buf *out) {
@@ -264,7 +274,7 @@ int file_read_linked(int dir, const char *name, struct buf *out) {
     return read_open(fd < 0 ? -errno : fd, out);
 }
 
-static int write_all(int fd, struct span data) {
+int fd_write(int fd, struct span data) {
     while (data.len) {
         ssize_t n = write(fd, data.data, data.len);
         if (n < 0 && errno == EINTR)
@@ -276,29 +286,26 @@ static int write_all(int fd, struct span data) {
     return 0;
 }
 
-/* Writes a file that is not there yet, whole and synced, or leaves none. */
-static int write_new(int dir, const char *name, struct span data, mode_t mode, uid_t uid,
-                     gid_t gid) {
+/* Opens a file that is not there yet. */
+static int open_new(int dir, const char *name, mode_t mode, uid_t uid, gid_t gid) {
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     int fd = openat(dir, name, flags, 0600);
     if (fd < 0 && errno == EEXIST && unlinkat(dir, name, 0) == 0) /* a crash left it */
         fd = openat(dir, name, flags, 0600);
     if (fd < 0)
         return -errno;
-    int error = write_all(fd, data);
+    int error = fd_owner(fd, uid, gid);
+    if (!error && fchmod(fd, mode))
+        error = -errno;
     if (!error)
-        error = fd_owner(fd, uid, gid);
-    if (!error && (fchmod(fd, mode) || fsync(fd)))
-        error = -errno;
-    if (close(fd) && !error)
-        error = -errno;
-    if (error)
-        (void)unlinkat(dir, name, 0);
+        return fd;
+    fd_close(fd);
+    (void)unlinkat(dir, name, 0);
     return error;
 }
 
 struct change_file {
-    int dir;
+    int dir, fd;      /* fd: of what is still to be synced, else -1 */
     char *name, *tmp; /* no tmp: NAME is to be removed */
 };
 
@@ -308,31 +315,35 @@ static struct change_file *change_add(struct change *c, int dir, const char *nam
         return NULL;
     c->files = files;
     struct change_file *f = &files[c->count];
-    *f = (struct change_file){.dir = dir, .name = strdup(name)};
+    *f = (struct change_file){.dir = dir, .fd = -1, .name = strdup(name)};
     if (!f->name)
         return NULL;
     c->count++;
     return f;
 }
 
-int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode,
-                 uid_t uid, gid_t gid) {
+int change_open(struct change *c, int dir, const char *name, mode_t mode, uid_t uid, gid_t gid) {
     struct change_file *f = change_add(c, dir, name);
     struct buf tmp = {0};
     buf_fmt(&tmp, TMP_PREFIX "%s", name);
-    if (!f || !buf_c(&tmp)) {
+    int fd = f && buf_c(&tmp) ? open_new(dir, tmp.data, mode, uid, gid) : -ENOMEM;
+    if (fd < 0) {
         buf_free(&tmp);
-        return -ENOMEM;
-    }
-    int error = write_new(dir, tmp.data, data, mode, uid, gid);
-    if (error) {
-        buf_free(&tmp);
-        free(f->name);
-        c->count--;
-        return error;
+        if (f) {
+            free(f->name);
+            c->count--;
+        }
+        return fd;
     }
     f->tmp = tmp.data;
-    return 0;
+    f->fd = fd;
+    return fd;
+}
+
+int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode,
+                 uid_t uid, gid_t gid) {
+    int fd = change_open(c, dir, name, mode, uid, gid);
+    return fd < 0 ? fd : fd_write(fd, data);
 }
 
 int change_remove(struct change *c, int dir, const char *name) {
@@ -341,6 +352,7 @@ int change_remove(struct change *c, int dir, const char *name) {
 
 static void change_free(struct change *c) {
     for (size_t i = 0; i < c->count; i++) {
+        fd_close(c->files[i].fd);
         free(c->files[i].name);
         free(c->files[i].tmp);
     }
@@ -348,8 +360,21 @@ static void change_free(struct change *c) {
     *c = (struct change){0};
 }
 
-int change_make(struct change *c) {
+/* All are on their way to the disk before the first is waited for, so that the file system takes
+ * them together instead of one after the other. */
+static int sync_files(struct change *c) {
     int error = 0;
+    for (size_t i = 0; i < c->count; i++)
+        if (c->files[i].fd >= 0)
+            (void)sync_file_range(c->files[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    for (size_t i = 0; i < c->count && !error; i++)
+        if (c->files[i].fd >= 0 && fsync(c->files[i].fd))
+            error = -errno;
+    return error;
+}
+
+int change_make(struct change *c) {
+    int error = sync_files(c);
     for (size_t i = 0; i < c->count && !error; i++) {
         struct change_file *f = &c->files[i];
         if (f->tmp ? renameat(f->dir, f->tmp, f->dir, f->name) : unlinkat(f->dir, f->name, 0))

@@ -31,6 +31,9 @@ int tree_chown(int dir, uid_t uid, gid_t gid);
  * owner's. */
 int file_open(int dir, const char *name, struct stat *st);
 int fd_read(int fd, struct buf *out);
+/* The same where the size is known (a wrong one does not matter): mostly one system call. */
+int fd_read_sized(int fd, off_t size, struct buf *out);
+int fd_write(int fd, struct span data);
 int file_read(int dir, const char *name, struct buf *out);
 /* The same for QMAIL/ and HOME/etc, where only an administrator can put a link: it is followed. */
 int file_read_linked(int dir, const char *name, struct buf *out);
@@ -39,13 +42,16 @@ int fd_owner(int fd, uid_t uid, gid_t gid);
 void fd_give(int fd, uid_t uid, gid_t gid);
 int file_write(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid);
 
-/* A change of several files: all of them are written and synced beside the old ones before the
- * first is put in its place, so what can fail (room, rights) fails while nothing has changed. */
+/* A change of several files: all of them are written beside the old ones, then synced together,
+ * before the first is put in its place, so what can fail (room, rights) fails while nothing has
+ * changed. */
 struct change {
     struct change_file *files;
     size_t count;
 };
 /* The directory must stay open until the change is made or dropped. */
+/* Opens the new file, to be written; the descriptor is the change's. */
+int change_open(struct change *c, int dir, const char *name, mode_t mode, uid_t uid, gid_t gid);
 int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode,
                  uid_t uid, gid_t gid);
 int change_remove(struct change *c, int dir, const char *name);

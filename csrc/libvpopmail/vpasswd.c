@@ -119,94 +119,131 @@ int store_lock(const struct store *s, struct lock *lock) {
     return lock_file(s->dir, LOCK, lock);
 }
 
-static int compile(struct span text, struct cdb_maker *m) {
-    struct span line, name;
-    cdb_begin(m);
-    while (span_line(&text, &line)) {
-        struct span rest = line;
-        if (span_field(&rest, ':', &name) && name.len && name.len < line.len)
-            cdb_add(m, name, rest);
+/* The files as they are to be, written side by side in one pass over the old vpasswd. */
+struct copies {
+    struct writer text; /* .fd -1: the cdb alone */
+    struct cdb_maker cdb;
+};
+
+static struct span name_of(struct span line) {
+    struct span name = {line.data, 0};
+    (void)span_field(&line, ':', &name);
+    return name;
+}
+
+static void put_line(struct copies *out, struct span name, struct span line) {
+    if (name.len && name.len < line.len)
+        cdb_add(&out->cdb, name, (struct span){line.data + name.len + 1, line.len - name.len - 1});
+    if (out->text.fd < 0)
+        return;
+    char *to = writer_room(&out->text, line.len + 1);
+    if (to) {
+        memcpy(to, line.data, line.len);
+        to[line.len] = '\n';
     }
-    return cdb_finish(m);
 }
 
-static int put_cdb(const struct store *s, struct change *c, struct span text) {
-    struct cdb_maker m;
-    int error = compile(text, &m);
-    if (!error)
-        error = change_write(c, s->dir, CDB, (struct span){m.out.data, m.out.len}, MODE, s->uid,
-                             s->gid);
-    cdb_free(&m);
-    return error;
+static int copies_begin(const struct store *s, struct change *c, struct copies *out,
+                        bool cdb_only) {
+    *out = (struct copies){.text = {.fd = -1}};
+    int fd = cdb_only ? 0 : change_open(c, s->dir, TEXT, MODE, s->uid, s->gid);
+    if (!cdb_only)
+        out->text.fd = fd;
+    if (fd >= 0)
+        fd = change_open(c, s->dir, CDB, MODE, s->uid, s->gid);
+    if (fd >= 0)
+        cdb_begin(&out->cdb, fd);
+    return fd < 0 ? fd : 0;
 }
 
-static int put(const struct store *s, struct change *c, const struct buf *text) {
-    struct span all = {text->data, text->len};
-    int error = text->failed ? -ENOMEM : change_write(c, s->dir, TEXT, all, MODE, s->uid, s->gid);
-    return error ? error : put_cdb(s, c, all);
+static int copies_end(struct copies *out) {
+    int error = out->text.fd < 0 ? 0 : writer_end(&out->text), cdb_error = cdb_end(&out->cdb);
+    return error ? error : cdb_error;
 }
 
 int store_rebuild(const struct store *s) {
-    struct buf text = {0};
     struct change c = {0};
-    int error = file_read(s->dir, TEXT, &text);
-    if (!error)
-        error = put_cdb(s, &c, (struct span){text.data, text.len});
+    struct copies out;
+    struct lines in = {.fd = file_open(s->dir, TEXT, NULL)};
+    struct span line;
+    if (in.fd < 0)
+        return in.fd == -ENOENT ? 0 : in.fd;
+    int error = copies_begin(s, &c, &out, true), more = error;
+    if (!error) {
+        while ((more = lines_next(&in, &line)) > 0)
+            put_line(&out, name_of(line), line);
+        error = copies_end(&out);
+    }
+    if (more < 0)
+        error = more;
     if (!error)
         error = change_make(&c);
     change_drop(&c);
-    buf_free(&text);
-    return error == -ENOENT ? 0 : error;
+    lines_free(&in);
+    fd_close(in.fd);
+    return error;
 }
 
-static void put_line(struct buf *out, struct span line) {
-    buf_span(out, line);
-    buf_char(out, '\n');
+/* What is to happen to a user's line: `with` takes its place or, to be added, stands before the
+ * first of a greater name; without, it goes. */
+struct edit {
+    struct span name;
+    const struct account *with;
+    bool add;
+    bool there, placed;
+};
+
+static void put_new(struct edit *e, struct copies *out) {
+    const struct buf *text = &e->with->text;
+    put_line(out, e->name, (struct span){text->data, text->len});
+    e->placed = true;
 }
 
-/* A copy of the file in which `name` has this line (none: it is taken out), and whether it was
- * there. */
-static int edit(const struct store *s, struct change *c, struct span name, const struct span *with,
-                bool add) {
-    struct buf text = {0}, out = {0};
-    int error = store_list(s, &text);
-    struct span rest = {text.data, text.len}, line;
-    bool there = false, placed = false;
-    while (!error && span_line(&rest, &line)) {
-        struct span fields = line, its_name = {line.data, 0};
-        (void)span_field(&fields, ':', &its_name);
-        int order = span_cmp(its_name, name);
-        there = there || order == 0;
-        if (add && !placed && order > 0) {
-            put_line(&out, *with);
-            placed = true;
-        }
-        if (order != 0)
-            put_line(&out, line);
-        else if (with)
-            put_line(&out, *with);
+static void pass_on(struct edit *e, struct copies *out, struct span line) {
+    struct span name = name_of(line);
+    int order = span_cmp(name, e->name);
+    if (e->add && !e->placed && order > 0)
+        put_new(e, out);
+    if (order != 0)
+        put_line(out, name, line);
+    else if (e->with)
+        put_new(e, out);
+    e->there = e->there || order == 0;
+}
+
+static int edit(const struct store *s, struct change *c, struct edit *e) {
+    struct copies out;
+    struct lines in = {.fd = file_open(s->dir, TEXT, NULL)};
+    struct span line;
+    int more = 0;
+    if (in.fd < 0 && in.fd != -ENOENT)
+        return in.fd;
+    in.ended = in.fd < 0;
+    int error = copies_begin(s, c, &out, false);
+    if (!error) {
+        while ((more = lines_next(&in, &line)) > 0)
+            pass_on(e, &out, line);
+        if (e->add && !e->placed)
+            put_new(e, &out);
+        error = copies_end(&out);
     }
-    if (!error && add && !placed)
-        put_line(&out, *with);
-    if (!error && there == add)
-        error = add ? -EEXIST : -ENOENT;
-    if (!error)
-        error = put(s, c, &out);
-    buf_free(&text);
-    buf_free(&out);
+    if (more < 0)
+        error = more;
+    if (!error && e->there == e->add)
+        error = e->add ? -EEXIST : -ENOENT;
+    lines_free(&in);
+    fd_close(in.fd);
     return error;
 }
 
 int store_add(const struct store *s, struct change *c, const struct account *a) {
-    struct span line = {a->text.data, a->text.len};
-    return edit(s, c, a->name, &line, true);
+    return edit(s, c, &(struct edit){.name = a->name, .with = a, .add = true});
 }
 
 int store_replace(const struct store *s, struct change *c, const struct account *a) {
-    struct span line = {a->text.data, a->text.len};
-    return edit(s, c, a->name, &line, false);
+    return edit(s, c, &(struct edit){.name = a->name, .with = a});
 }
 
 int store_remove(const struct store *s, struct change *c, struct span name) {
-    return edit(s, c, name, NULL, false);
+    return edit(s, c, &(struct edit){.name = name});
 }

@@ -55,14 +55,13 @@ SOME = [
 def made(records: Iterable[Record]) -> bytes:
     """Return the library's cdb of `records`."""
     maker = ffi.new("struct cdb_maker *")
-    lib().cdb_begin(maker)
-    try:
+    with tempfile.TemporaryFile() as file:
+        lib().cdb_begin(maker, file.fileno())
         for key, value in records:
             lib().cdb_add(maker, span(key), span(value))
-        assert lib().cdb_finish(maker) == 0
-        return content(maker.out)
-    finally:
-        lib().cdb_free(maker)
+        assert lib().cdb_end(maker) == 0
+        file.seek(0)
+        return file.read()
 
 
 def found(data: bytes, keys: Sequence[bytes]) -> list[bytes | int]:
@@ -95,6 +94,22 @@ def tinycdb(*arguments: str | bytes, text: bytes = b"", status: int = 0) -> byte
     done = subprocess.run(["cdb", *arguments], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (status, b"")
     return done.stdout
+
+
+def test_records_longer_than_a_block_and_many_of_them() -> None:
+    records = [(b"%d" % i, b"v" * (i % 400)) for i in range(4000)]
+    records += [(b"long", b"x" * 300_000), (b"k" * 200_000, b""), (b"last", b"one")]
+    assert made(records) == cdb.make(records)
+
+
+def test_a_file_that_can_t_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (tmp_path / "file").open("rb") as file:
+        maker = ffi.new("struct cdb_maker *")
+        lib().cdb_begin(maker, file.fileno())
+        for i in range(3000):
+            lib().cdb_add(maker, span(b"%d" % i), span(b"v" * 100))
+        assert lib().cdb_end(maker) == -errno.EBADF
 
 
 @needs_tinycdb
