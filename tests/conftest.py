@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 import vpopmail_ext
+
+if "VPOPMAIL_TEST_SANITIZED" in os.environ:
+    # To explain a failure, hypothesis traces every line of Python: minutes under a sanitizer.
+    settings.register_profile("sanitized", phases=set(Phase) - {Phase.explain})
+    settings.load_profile("sanitized")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What `make test` does: builds the bundled library into the container's /home/vpopmail, links the module
-# with it, runs pytest there; then the traces and the robustness tests once more with AddressSanitizer
-# and UndefinedBehaviorSanitizer.
+# with it, runs pytest there; then the same once more with AddressSanitizer and
+# UndefinedBehaviorSanitizer.
 # Usage: tests/run.sh PYTHON [PYTEST ARGUMENT…]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -42,8 +42,6 @@ inside() { # FLAVOUR PYTHON [ARGUMENT…]
         # Python itself does not free all it has at its end; leaks are looked for elsewhere.
         export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
         export PYTHONMALLOC=malloc VPOPMAIL_TEST_SANITIZED=1
-        # The traces, and the tests made to break the library; without arguments, not the units.
-        [ $# -gt 0 ] || set -- tests/conformance tests/robustness
         LD_PRELOAD=$preload "$python" -m pytest -q "$@"
     else
         "$python" -m pytest -q "$@"

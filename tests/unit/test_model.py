@@ -296,11 +296,11 @@ class Calls(RuleBasedStateMachine):
     def length_code(user: str, name: str, too_long: int) -> int:
         if len(user.encode()) > 64:
             return -25
+        if len(user) == 1:
+            return -1
         if len(name) > 96:
             return -26
-        if too_long:
-            return too_long
-        return -1 if len(user) == 1 else 0
+        return too_long
 
     def user(self, user: str, name: str) -> User | None:
         domain = self.find(name)
