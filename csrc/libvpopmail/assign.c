@@ -47,15 +47,20 @@ void domain_free(struct domain *d) {
     *d = (struct domain){0};
 }
 
-/* The value of a users/cdb record: real domain, uid, gid, path, dash and extension, NUL between. */
+/* The value: real domain, uid, gid, path, dash and extension, NUL between. */
+bool assign_record(struct span value, struct domain_record *out) {
+    struct span uid, gid;
+    return span_field(&value, '\0', &out->name) && span_field(&value, '\0', &uid) &&
+           span_field(&value, '\0', &gid) && span_field(&value, '\0', &out->path) && value.len &&
+           span_id(uid, &out->uid) && span_id(gid, &out->gid) && out->path.len &&
+           out->path.data[0] == '/';
+}
+
 static int from_record(struct span value, struct domain *out) {
-    struct span real, uid, gid, path;
-    unsigned int u, g;
-    if (!span_field(&value, '\0', &real) || !span_field(&value, '\0', &uid) ||
-        !span_field(&value, '\0', &gid) || !span_field(&value, '\0', &path) || !value.len ||
-        !span_id(uid, &u) || !span_id(gid, &g) || !path.len || path.data[0] != '/')
+    struct domain_record r;
+    if (!assign_record(value, &r))
         return VA_CANNOT_READ_ASSIGN;
-    *out = (struct domain){span_dup(real), span_dup(path), u, g};
+    *out = (struct domain){span_dup(r.name), span_dup(r.path), r.uid, r.gid};
     if (out->name && out->path)
         return 1;
     domain_free(out);

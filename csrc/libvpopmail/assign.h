@@ -13,6 +13,15 @@ struct domain {
     gid_t gid;
 };
 
+/* The same as parts of a users/cdb record. */
+struct domain_record {
+    struct span name, path;
+    uid_t uid;
+    gid_t gid;
+};
+/* False where the record's value is not a sound one. */
+bool assign_record(struct span value, struct domain_record *out);
+
 /* Looks a domain up by its name or an alias domain's, in lower case: 1, 0 for none, or a code. */
 int assign_find(const struct home *home, const char *name, struct domain *out);
 void domain_free(struct domain *d);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "error.h"
 #include "include/vauth.h"
 #include "names.h"
@@ -16,23 +17,37 @@ static bool find(const struct session *s, int found, struct account *a) {
            store_find(&s->store, s->user, a) > 0;
 }
 
-int vpopmail_authenticate(const char *user, const char *domain, const char *password) {
+static bool find_in_files(const char *user, const char *domain, struct account *a) {
     struct session s;
+    int found = session_begin(&s, user, domain);
+    bool there = find(&s, found, a);
+    if (found >= 0)
+        cache_note(&s.home,
+                   found > 0 && s.store.dir >= 0 && session_may_read(&s) ? &s.domain : NULL);
+    session_end(&s);
+    return there;
+}
+
+static bool find_quickly(const char *user, const char *domain, struct account *a) {
+    int found = -1;
+    if (cache_enter()) {
+        found = cache_find(user, domain, a);
+        cache_leave();
+    }
+    return found < 0 ? find_in_files(user, domain, a) : found > 0;
+}
+
+int vpopmail_authenticate(const char *user, const char *domain, const char *password) {
     struct account a = {0};
+    bool match = false;
     if (!user || !domain || !password || !user[0] || !domain[0])
         return 0;
-    int found = session_begin(&s, user, domain);
-    bool match = false;
-    if (find(&s, found, &a) && a.hash.len) {
+    if (find_quickly(user, domain, &a) && a.hash.len) {
         /* The hash as a string of its own: what follows it is another field. */
-        char *stored = span_dup(a.hash);
-        match = stored && password_matches(password, stored);
-        if (stored)
-            explicit_bzero(stored, strlen(stored));
-        free(stored);
+        a.text.data[a.hash.data - a.text.data + (ptrdiff_t)a.hash.len] = '\0';
+        match = password_matches(password, a.hash.data);
     }
     account_free(&a);
-    session_end(&s);
     return match;
 }
 

@@ -132,10 +132,22 @@ int cdb_end(struct cdb_maker *m) {
 /* --- looking up ---------------------------------------------------------------------------------
  */
 
-static int read_at(int fd, void *out, size_t len, uint32_t at) {
+/* An open file, or where its bytes are in memory. */
+struct source {
+    int fd;
+    struct span bytes;
+};
+
+static int read_at(const struct source *s, void *out, size_t len, uint32_t at) {
+    if (s->bytes.data) {
+        if (at > s->bytes.len || len > s->bytes.len - at)
+            return -EPROTO;
+        memcpy(out, s->bytes.data + at, len);
+        return 0;
+    }
     char *to = out;
     while (len) {
-        ssize_t n = pread(fd, to, len, (off_t)at);
+        ssize_t n = pread(s->fd, to, len, (off_t)at);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -149,46 +161,42 @@ static int read_at(int fd, void *out, size_t len, uint32_t at) {
     return 0;
 }
 
-static int read_pair(int fd, uint32_t at, uint32_t *a, uint32_t *b) {
+static int read_pair(const struct source *s, uint32_t at, uint32_t *a, uint32_t *b) {
     unsigned char pair[8];
-    int error = read_at(fd, pair, sizeof pair, at);
+    int error = read_at(s, pair, sizeof pair, at);
     *a = unpack(pair);
     *b = unpack(pair + 4);
     return error;
 }
 
-/* 1 and the value where the record at that place has the key. */
-static int match(int fd, uint32_t at, struct span key, struct buf *value) {
-    uint32_t key_len, value_len;
-    int error = read_pair(fd, at, &key_len, &value_len);
+/* Where a value is in the file. */
+struct place {
+    uint32_t at, len;
+};
+
+/* 1 where the record at that place has the key. */
+static int match(const struct source *s, uint32_t at, struct span key, struct place *value) {
+    uint32_t key_len;
+    int error = read_pair(s, at, &key_len, &value->len);
     if (error || key_len != key.len)
         return error;
     char block[4096];
     for (size_t done = 0; done < key.len;) {
         size_t n = key.len - done < sizeof block ? key.len - done : sizeof block;
-        error = read_at(fd, block, n, at + 8 + (uint32_t)done);
+        error = read_at(s, block, n, at + 8 + (uint32_t)done);
         if (error)
             return error;
         if (memcmp(block, key.data + done, n) != 0)
             return 0;
         done += n;
     }
-    buf_clear(value);
-    /* In blocks, so that a wild length in a damaged file costs no more memory than the file has. */
-    for (uint32_t done = 0; done < value_len;) {
-        size_t n = value_len - done < sizeof block ? value_len - done : sizeof block;
-        error = read_at(fd, block, n, at + 8 + key_len + done);
-        if (error)
-            return error;
-        buf_add(value, block, n);
-        done += (uint32_t)n;
-    }
-    return buf_c(value) ? 1 : -ENOMEM;
+    value->at = at + 8 + key_len;
+    return 1;
 }
 
-int cdb_find(int fd, struct span key, struct buf *value) {
+static int find(const struct source *s, struct span key, struct place *value) {
     uint32_t hash = hash_of(key), table, slots;
-    int found = read_pair(fd, (hash & 255) * 8, &table, &slots);
+    int found = read_pair(s, (hash & 255) * 8, &table, &slots);
     if (found || !slots)
         return found;
     uint32_t slot = (hash >> 8) % slots;
@@ -196,12 +204,41 @@ int cdb_find(int fd, struct span key, struct buf *value) {
         uint32_t slot_hash, at;
         if (table > UINT32_MAX - 8 || slot > (UINT32_MAX - 8 - table) / 8)
             return -EPROTO;
-        found = read_pair(fd, table + slot * 8, &slot_hash, &at);
+        found = read_pair(s, table + slot * 8, &slot_hash, &at);
         if (!found && !at)
             return 0;
         if (!found && slot_hash == hash)
-            found = match(fd, at, key, value);
+            found = match(s, at, key, value);
         slot = slot + 1 == slots ? 0 : slot + 1;
     }
+    return found;
+}
+
+int cdb_find(int fd, struct span key, struct buf *value) {
+    struct source s = {.fd = fd};
+    struct place place;
+    char block[4096];
+    int found = find(&s, key, &place);
+    buf_clear(value);
+    /* In blocks, so that a wild length in a damaged file costs no more memory than the file has. */
+    for (uint32_t done = 0; found > 0 && done < place.len;) {
+        size_t n = place.len - done < sizeof block ? place.len - done : sizeof block;
+        int error = read_at(&s, block, n, place.at + done);
+        if (error)
+            return error;
+        buf_add(value, block, n);
+        done += (uint32_t)n;
+    }
+    return found <= 0 || buf_c(value) ? found : -ENOMEM;
+}
+
+int cdb_find_in(struct span file, struct span key, struct span *value) {
+    struct source s = {.fd = -1, .bytes = file};
+    struct place place;
+    int found = find(&s, key, &place);
+    if (found > 0 && (place.at > file.len || place.len > file.len - place.at))
+        return -EPROTO;
+    if (found > 0)
+        *value = (struct span){file.data + place.at, place.len};
     return found;
 }

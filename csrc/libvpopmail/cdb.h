@@ -26,5 +26,7 @@ int cdb_end(struct cdb_maker *m);
 /* Looks a key up in an open file: 1 and its value, 0 for none, -EPROTO for a file that is not a
  * sound cdb, or -errno. */
 int cdb_find(int fd, struct span key, struct buf *value);
+/* The same in a file's bytes, which the value is a part of. */
+int cdb_find_in(struct span file, struct span key, struct span *value);
 
 #endif

@@ -10,22 +10,26 @@
 #include "error.h"
 #include "file.h"
 #include "include/vpopmail.h"
+#include "thread.h"
 
 /* --- hashes -------------------------------------------------------------------------------------
  */
 
 #define SALT_BYTES 7 /* from which crypt_gensalt makes 8 characters */
 
-/* crypt_r in memory of its own, wiped afterwards; NULL for a setting that it does not know. */
-static char *crypt_wiped(const char *password, const char *setting) {
-    struct crypt_data *data = calloc(1, sizeof *data);
-    if (!data)
-        return NULL;
-    const char *hash = crypt_r(password, setting, data);
-    char *copy = hash && hash[0] != '*' ? strdup(hash) : NULL;
+/* libxcrypt's crypt_r wipes what it worked in, but for the hash. Another's may not. */
+static void wipe(struct crypt_data *data) {
+#ifdef XCRYPT_VERSION_NUM
+    explicit_bzero(data->output, sizeof data->output);
+#else
     explicit_bzero(data, sizeof *data);
-    free(data);
-    return copy;
+#endif
+}
+
+/* The hash, in `data`, which is to be wiped; NULL for a setting that crypt_r does not know. */
+static const char *crypt_in(struct crypt_data *data, const char *password, const char *setting) {
+    const char *hash = data ? crypt_r(password, setting, data) : NULL;
+    return hash && hash[0] != '*' ? hash : NULL;
 }
 
 int password_hash(const char *password, struct buf *out) {
@@ -34,13 +38,15 @@ int password_hash(const char *password, struct buf *out) {
     do
         got = getrandom(random, sizeof random, 0);
     while (got < 0 && errno == EINTR);
-    char *hash = NULL;
+    struct crypt_data *data = per_thread_crypt();
+    const char *hash = NULL;
     if (got == sizeof random &&
         crypt_gensalt_rn("$6$", 0, random, sizeof random, setting, sizeof setting))
-        hash = crypt_wiped(password, setting);
+        hash = crypt_in(data, password, setting);
     if (hash)
         buf_str(out, hash);
-    free(hash);
+    if (data)
+        wipe(data);
     return hash && buf_c(out) ? VA_SUCCESS : VA_CRYPT_FAILED;
 }
 
@@ -61,11 +67,11 @@ bool password_matches(const char *password, const char *stored) {
         if (end)
             stored = end + 1;
     }
-    char *hash = stored[0] ? crypt_wiped(password, stored) : NULL;
+    struct crypt_data *data = stored[0] ? per_thread_crypt() : NULL;
+    const char *hash = crypt_in(data, password, stored);
     bool match = hash && same(hash, stored);
-    if (hash)
-        explicit_bzero(hash, strlen(hash));
-    free(hash);
+    if (data)
+        wipe(data);
     return match;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 /* Two strings behind a lock; NULL: the default, or what the environment says. */
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static struct home told;
+static _Atomic unsigned long times_told;
 
 static void before_fork(void) {
     pthread_mutex_lock(&guard);
@@ -43,8 +45,13 @@ int home_hold(struct home *home) {
     pthread_mutex_lock(&guard);
     home->path = choose(told.path, VPOPMAILDIR);
     home->qmail = choose(told.qmail, QMAILDIR);
+    home->age = times_told;
     pthread_mutex_unlock(&guard);
     return home->path && home->qmail ? VA_SUCCESS : VA_MEMORY_ALLOC_ERR;
+}
+
+unsigned long home_now(void) {
+    return times_told;
 }
 
 void home_release(struct home *home) {
@@ -86,6 +93,7 @@ int vpopmail_set_home(const char *home, const char *qmail) {
     int code = replace(&told.path, home);
     if (code == VA_SUCCESS)
         code = replace(&told.qmail, qmail);
+    times_told++;
     pthread_mutex_unlock(&guard);
     return code;
 }

@@ -8,11 +8,14 @@
 struct home {
     char *path;
     char *qmail;
+    unsigned long age; /* what home_now() was then */
 };
 
 /* 0 or VA_MEMORY_ALLOC_ERR; home_release() afterwards in both cases. */
 int home_hold(struct home *home);
 void home_release(struct home *home);
+/* How often the two were told; another number, and they may be others. */
+unsigned long home_now(void);
 /* vpopmail's ids: the owner of HOME/domains, else those of vpopmail_config.h. */
 void home_ids(const struct home *home, uid_t *uid, gid_t *gid);
 /* Opens DIR/NAME (a directory of the installation) for openat(); a descriptor or -errno. */

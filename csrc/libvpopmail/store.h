@@ -28,6 +28,8 @@ struct store {
 
 /* Looks a user up by the name in lower case; 0 for none (or a line that is not sound). */
 int store_find(const struct store *s, const char *name, struct account *out);
+/* The same in the bytes of the look-up file. */
+int store_find_in(struct span file, struct span name, struct account *out);
 
 /* The lock that vpopmail takes for each change; the functions below are to be called under it. */
 int store_lock(const struct store *s, struct lock *lock);

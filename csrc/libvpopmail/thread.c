@@ -1,5 +1,6 @@
 #include "thread.h"
 
+#include <crypt.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -17,6 +18,7 @@ static void release(void *arg) {
     buf_free(&t->match_real);
     buf_free(&t->entry_text);
     buf_free(&t->assign_dir);
+    free(t->crypt);
     free(t);
 }
 
@@ -35,6 +37,13 @@ struct per_thread *per_thread(void) {
         }
     }
     return t;
+}
+
+struct crypt_data *per_thread_crypt(void) {
+    struct per_thread *t = per_thread();
+    if (t && !t->crypt)
+        t->crypt = calloc(1, sizeof *t->crypt);
+    return t ? t->crypt : NULL;
 }
 
 void per_thread_free(void) {

@@ -1,4 +1,5 @@
-/* What the functions that return pointers point to: a set for each thread, freed when it ends. */
+/* What the functions that return pointers point to, and what crypt works in: a set for each thread,
+ * freed when it ends. */
 #ifndef VP_THREAD_H
 #define VP_THREAD_H
 
@@ -20,10 +21,13 @@ struct per_thread {
     struct buf match_real, entry_text;
     domain_entry entry;
     struct buf assign_dir; /* vget_assign */
+    struct crypt_data *crypt;
 };
 
 /* NULL where memory ran out. */
 struct per_thread *per_thread(void);
+/* crypt_r's 32 KiB; whoever uses them leaves nothing secret there. */
+struct crypt_data *per_thread_crypt(void);
 void per_thread_free(void);
 
 #endif

@@ -69,6 +69,18 @@ static int rebuild_if_missing(const struct store *s, bool locked) {
     return error;
 }
 
+/* The account of a record; 1, 0 for one that is not sound, or -ENOMEM. */
+static int from_record(struct span name, struct span value, struct account *out) {
+    *out = (struct account){0};
+    buf_span(&out->text, name);
+    buf_char(&out->text, ':');
+    buf_span(&out->text, value);
+    int found = buf_c(&out->text) ? parse_text(out) : -ENOMEM;
+    if (found <= 0)
+        account_free(out);
+    return found;
+}
+
 static int find(const struct store *s, const char *name, bool locked, struct account *out) {
     struct buf value = {0};
     *out = (struct account){0};
@@ -81,22 +93,20 @@ static int find(const struct store *s, const char *name, bool locked, struct acc
         return fd == -ENOENT ? 0 : fd;
     int found = cdb_find(fd, span_of(name), &value);
     fd_close(fd);
-    if (found > 0) {
-        buf_fmt(&out->text, "%s:", name);
-        buf_span(&out->text, (struct span){value.data, value.len});
-        if (!buf_c(&out->text))
-            found = -ENOMEM;
-        else if (!parse_text(out))
-            found = 0;
-    }
-    if (found <= 0)
-        account_free(out);
+    if (found > 0)
+        found = from_record(span_of(name), (struct span){value.data, value.len}, out);
     buf_free(&value);
     return found;
 }
 
 int store_find(const struct store *s, const char *name, struct account *out) {
     return find(s, name, false, out);
+}
+
+int store_find_in(struct span file, struct span name, struct account *out) {
+    struct span value;
+    int found = cdb_find_in(file, name, &value);
+    return found > 0 ? from_record(name, value, out) : found;
 }
 
 int store_find_locked(const struct store *s, const char *name, struct account *out) {
