@@ -44,7 +44,12 @@ static void look_up(void) {
     (void)vauth_getpw(S("alice"), S("ex.com"));
     (void)vauth_getpw(S("nobody"), S("ex.com"));
     (void)vauth_user(S("alice"), S("al.com"), S("secret-2"), S(""));
-    (void)vpopmail_authenticate("alice", "ex.com", "wrong");
+    /* From the files at first, then from copies of them. */
+    for (int i = 0; i < 10; i++) {
+        expect("authenticate", vpopmail_authenticate("alice", "al.com", "secret-2"), 1);
+        expect("authenticate", vpopmail_authenticate("alice", "ex.com", "wrong"), 0);
+        expect("authenticate", vpopmail_authenticate("nobody", "ex.com", "wrong"), 0);
+    }
     for (struct vqpasswd *pw = vauth_getall(S("ex.com"), 1, 1); pw; pw = vauth_getall(NULL, 0, 0))
         ;
     for (char *l = valias_select(S("info"), S("ex.com")); l; l = valias_select_next())
