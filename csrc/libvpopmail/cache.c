@@ -282,8 +282,6 @@ int cache_find(const char *user, const char *domain, struct account *out) {
         return found ? -1 : 0;
     if (!assign_record(record, &d))
         return -1;
-    if (reader != 0 && reader != d.uid)
-        return 0;
     struct copy *c = domain_copy(d.path, d.uid);
     if (!is_usable(c))
         return -1;
@@ -447,10 +445,12 @@ static void note(struct copy *c, const struct home *home, const struct domain *d
         return;
     int fd = open_file(c, domain, &st);
     bool fits = fd >= 0 && st.st_size >= CDB_HEADER && st.st_size <= ALL_BYTES;
-    if (!fits || c->lookups >= LOOKUPS + st.st_size / LOOKUP_BLOCK) {
-        if (fits && is_full((size_t)st.st_size))
+    if (!fits)
+        c->lookups = 0;
+    else if (c->lookups >= LOOKUPS + st.st_size / LOOKUP_BLOCK) {
+        if (is_full((size_t)st.st_size))
             forget(home);
-        else if (!fits || !load(c, fd, &st))
+        else if (!load(c, fd, &st))
             c->lookups = -LOOKUPS_AFTER_FAILURE;
     }
     fd_close(fd);
