@@ -133,6 +133,10 @@ int vpx_last_auth(const char *user, const char *domain, struct vpx_bytes *out) {
     return vpopmail_last_auth(user, domain, &out->data, &out->size);
 }
 
+int vpx_set_last_auth(const char *user, const char *domain, const char *address) {
+    return vset_lastauth((char *)user, (char *)domain, (char *)address);
+}
+
 int vpx_quota_usage(const char *user, const char *domain, unsigned long long *bytes,
                     unsigned long long *messages) {
     return vpopmail_quota_usage(user, domain, bytes, messages);

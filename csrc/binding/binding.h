@@ -80,6 +80,8 @@ int vpx_set_flags(const char *user, const char *domain, unsigned int flags);
  * a user who never signed in (address NULL_REMOTE_IP, or no lastauth). VPX_NOT_SUPPORTED without
  * ENABLE_AUTH_LOGGING. */
 int vpx_last_auth(const char *user, const char *domain, struct vpx_bytes *out);
+/* vset_lastauth(): notes a sign-in of now. VPX_NOT_SUPPORTED likewise. */
+int vpx_set_last_auth(const char *user, const char *domain, const char *address);
 /* readuserquota() of pw_dir/Maildir: what the user's mail takes. */
 int vpx_quota_usage(const char *user, const char *domain, unsigned long long *bytes,
                     unsigned long long *messages);

@@ -1,5 +1,6 @@
 /* What there is: domains, users, the default domain, a user's last sign-in and mail. Nothing here
- * changes anything. Records are as csrc/binding/binding.h tells them. */
+ * changes anything, save that vset_lastauth() notes a sign-in. Records are as
+ * csrc/binding/binding.h tells them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "include/vpopmail.h"
+#include "include/vauth.h"
 #include "maildir.h"
 #include "user.h"
 
@@ -278,6 +279,27 @@ int vpopmail_last_auth(const char *user, const char *domain, char **data, size_t
     account_free(&a);
     session_end(&s);
     return give(&out, code, data, size);
+}
+
+int vset_lastauth(char *user, char *domain, char *remoteip) {
+    struct session s;
+    struct account a = {0};
+    if (!user || !domain || !remoteip)
+        return VA_NULL_POINTER;
+    if (strchr(remoteip, '\n'))
+        return VA_BAD_CHAR;
+    int code = find(&s, user, domain, &a);
+    if (code == VA_SUCCESS) {
+        int fd = maildir_open(&s.store, s.domain.path, a.dir);
+        int error =
+            fd < 0 ? fd
+                   : file_write(fd, "lastauth", span_of(remoteip), 0600, s.store.uid, s.store.gid);
+        code = error ? error_code(error, VA_BAD_U_DIR2) : VA_SUCCESS;
+        fd_close(fd);
+    }
+    account_free(&a);
+    session_end(&s);
+    return code;
 }
 
 int vpopmail_quota_usage(const char *user, const char *domain, unsigned long long *bytes,

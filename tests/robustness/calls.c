@@ -85,6 +85,7 @@ static void look_up_records(void) {
     } while (size);
     vpopmail_users_close(list);
     expect("no users", vpopmail_users_open("no.com", &list), VA_DOMAIN_DOES_NOT_EXIST);
+    expect("set last auth", vset_lastauth(S("alice"), S("al.com"), S("192.0.2.1")), 0);
     expect("last auth", vpopmail_last_auth("alice", "ex.com", &data, &size), 0);
     free(data);
     expect("usage", vpopmail_quota_usage("alice", "ex.com", &bytes, &messages), 0);

@@ -25,6 +25,8 @@ struct vqpasswd *vauth_getpw(char *user, char *domain);
 /* The first (first != 0) or next user of a domain; sortit: in order of their names. */
 struct vqpasswd *vauth_getall(char *domain, int first, int sortit);
 int vauth_setpw(struct vqpasswd *pw, char *domain);
+/* Notes that a user signed in from an address, in the user's lastauth. */
+int vset_lastauth(char *user, char *domain, char *remoteip);
 
 int valias_insert(char *alias, char *domain, char *line);
 int valias_remove(char *alias, char *domain, char *line);
