@@ -36,6 +36,13 @@ def domain_ids() -> tuple[int, int]:
     return os.getuid(), os.getgid()
 
 
+def open_to_all(path: Path) -> None:
+    """Let other users reach what is in a directory of ours."""
+    for directory in (path, *path.parents):
+        if directory != Path("/") and directory.stat().st_uid == os.geteuid():
+            directory.chmod(directory.stat().st_mode | 0o055)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
     """Make an empty installation, which the package uses until the test ends."""

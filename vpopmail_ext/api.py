@@ -9,12 +9,13 @@ done then. Any thread may call any function.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime, timezone
 from typing import Any
 
-from vpopmail_ext import calls
+from vpopmail_ext import calls, doctor
 from vpopmail_ext._binding import ffi, lib
 from vpopmail_ext.errors import (
     Code,
@@ -22,6 +23,7 @@ from vpopmail_ext.errors import (
     NoSuchAlias,
     NoSuchDomain,
     NotPermitted,
+    StorageFailed,
     VpopmailError,
 )
 from vpopmail_ext.info import copy_out, home_dir, info
@@ -71,6 +73,7 @@ __all__ = [
     "remove_alias_line",
     "set_alias",
     "set_flags",
+    "set_last_auth",
     "set_limits",
     "set_password",
     "set_quota",
@@ -89,16 +92,12 @@ def domains() -> Iterator[Domain]:
 
     libvpopmail's get_domain_entries().
     """
-    return calls.domains_of(calls.fetch(lib.vpx_domains, "QMAIL/users/assign"))
+    return calls.domains()
 
 
 def domain(name: str) -> Domain:
     """Return a domain or alias domain by its name; `NoSuchDomain`. libvpopmail's vget_assign()."""
-    return next(calls.domains_of(calls.fetch(lib.vpx_domain, name, calls.text("name", name))))
-
-
-# For functions that have a parameter of that name.
-_domain = domain
+    return calls.domain(name)
 
 
 def add_domain(
@@ -116,7 +115,7 @@ def add_domain(
         calls.number("uid", owner.uid if uid is None else uid, _LAST_ID),
         calls.number("gid", owner.gid if gid is None else gid, _LAST_ID),
     )
-    calls.check(code, name)
+    _check_domain(code, name)
 
 
 def delete_domain(name: str) -> None:
@@ -124,7 +123,7 @@ def delete_domain(name: str) -> None:
 
     `NoSuchDomain`, `NotPermitted`. libvpopmail's vdeldomain().
     """
-    calls.check(lib.vpx_del_domain(calls.text("name", name)), name)
+    _check_domain(lib.vpx_del_domain(calls.text("name", name)), name)
 
 
 def add_alias_domain(domain: str, alias: str) -> None:
@@ -133,7 +132,7 @@ def add_alias_domain(domain: str, alias: str) -> None:
     `NoSuchDomain`, `DomainExists`, `InvalidName`. libvpopmail's vaddaliasdomain().
     """
     code = lib.vpx_add_alias_domain(calls.text("alias", alias), calls.text("domain", domain))
-    calls.check(code, domain if code == Code.VA_DOMAIN_DOES_NOT_EXIST else alias)
+    _check_domain(code, domain if code == Code.VA_DOMAIN_DOES_NOT_EXIST else alias)
 
 
 def default_domain() -> str | None:
@@ -192,7 +191,7 @@ def add_alias_domain_ex(domain: str, alias: str) -> None:
 
 def _has_domain(name: str) -> bool:
     try:
-        _domain(name)
+        calls.domain(name)
     except NoSuchDomain:
         return False
     return True
@@ -208,7 +207,7 @@ def users(domain: str) -> Iterator[User]:
     `NotPermitted` are raised at the call. libvpopmail's vauth_getall().
     """
     opened = ffi.new("struct vpx_users **")
-    calls.check(lib.vpx_users_open(calls.text("domain", domain), opened), domain)
+    _check(lib.vpx_users_open(calls.text("domain", domain), opened), "", domain)
     return _users(ffi.gc(opened[0], lib.vpx_users_close), domain)
 
 
@@ -255,15 +254,14 @@ def set_password(name: str, domain: str, password: str) -> None:
     or the domain's limits forbid it. libvpopmail's vpasswd().
     """
     code = lib.vpx_passwd(*_names(name, domain), calls.text("password", password), 0)
-    if (
-        code == Code.VA_ILLEGAL_USERNAME  # vpasswd()'s word for all of them
-        and UserFlags.NO_PASSWD_CHNG in user(name, domain).effective_flags
-    ):
-        raise NotPermitted(
-            code,
-            "Password change not permitted",
-            f"{name}@{domain}: the user's flags or the domain's limits forbid it",
-        )
+    if code == Code.VA_ILLEGAL_USERNAME:  # vpasswd()'s word for all that it may be
+        found = user(name, domain)
+        if UserFlags.NO_PASSWD_CHNG in found.effective_flags:
+            raise NotPermitted(
+                code,
+                "Password change not permitted",
+                f"{found.address}: the user's flags or the domain's limits forbid it",
+            )
     _check(code, name, domain)
 
 
@@ -275,8 +273,8 @@ def set_quota(name: str, domain: str, quota: Quota | str | None) -> None:
     if not isinstance(quota, Quota):
         quota = Quota() if quota is None else Quota.parse(quota)
     code = lib.vpx_set_user_quota(*_names(name, domain), calls.text("quota", str(quota)))
-    if code == Code.VA_USER_DOES_NOT_EXIST:  # vsetuserquota()'s word for both
-        _domain(domain)
+    if code == Code.VA_USER_DOES_NOT_EXIST:  # vsetuserquota()'s word for all that it may be
+        user(name, domain)
     _check(code, name, domain)
 
 
@@ -300,7 +298,7 @@ def authenticate(name: str, domain: str, password: str) -> User | None:
 def last_auth(user: User) -> LastAuth | None:
     """Return when and from where a user last signed in; None for one who never did.
 
-    vpopmail's own programs and daemons note it, not `authenticate`. `NotSupported` where the
+    vpopmail's programs and `set_last_auth` note it, not `authenticate`. `NotSupported` where the
     linked library was built without it. libvpopmail's vget_lastauth() and vget_lastauthip().
     """
     code, record = copy_out(lib.vpx_last_auth, *_names(user.name, user.domain))
@@ -311,6 +309,17 @@ def last_auth(user: User) -> LastAuth | None:
         return None
     ((time, address),) = calls.split(record, 2)
     return LastAuth(datetime.fromtimestamp(int(time), timezone.utc), calls.decoded(address))
+
+
+def set_last_auth(user: User, address: str) -> None:
+    """Note that a user signed in now, from the IP address `address`.
+
+    `NotSupported` where the linked library was built without it. libvpopmail's vset_lastauth().
+    """
+    code = lib.vpx_set_last_auth(*_names(user.name, user.domain), calls.text("address", address))
+    if code == lib.VPX_NOT_SUPPORTED:
+        raise calls.error(code, "auth logging (--enable-auth-logging)")
+    _check(code, user.name, user.domain)
 
 
 def quota_usage(user: User) -> QuotaUsage:
@@ -327,8 +336,9 @@ def rebuild(domain: str) -> None:
     `NoSuchDomain`, `NotSupported` with a library that has neither. libvpopmail's vmkpasswd().
     """
     code = lib.vpx_rebuild(calls.text("domain", domain))
-    missing = "the cdb module"
-    calls.check(code, missing if code == lib.VPX_NOT_SUPPORTED else domain)
+    if code == lib.VPX_NOT_SUPPORTED:
+        raise calls.error(code, "the cdb module")
+    _check(code, "", domain)
 
 
 # --- limits ---------------------------------------------------------------------------------------
@@ -381,12 +391,12 @@ def set_limits(domain: str, limits: Limits) -> None:
         any_number = -1 if name in _COUNTS else 0
         value = any_number if value is None else calls.number(name, value, last)
         setattr(stored, _MEMBERS.get(name, name), value)
-    calls.check(lib.vpx_set_limits(calls.text("domain", domain), stored), domain)
+    _check(lib.vpx_set_limits(calls.text("domain", domain), stored), "", domain)
 
 
 def _limits(domain: str) -> Any:
     out = ffi.new("struct vpx_limits *")
-    calls.check(lib.vpx_get_limits(calls.text("domain", domain), out), domain)
+    _check(lib.vpx_get_limits(calls.text("domain", domain), out), "", domain)
     return out
 
 
@@ -398,7 +408,7 @@ def aliases(domain: str) -> Iterator[Alias]:
 
     `NoSuchDomain`. libvpopmail's valias_select_all().
     """
-    real = _domain(domain).real_name
+    real = _reached(domain, os.R_OK | os.X_OK).real_name
     found: dict[bytes, list[str]] = {}
     data = calls.fetch(lib.vpx_alias_get_all, domain, calls.text("domain", domain))
     for (part,) in calls.split(data, 1):
@@ -417,7 +427,7 @@ def alias(name: str, domain: str) -> Alias:
     _, data = copy_out(lib.vpx_alias_get, *_names(name, domain))
     lines = tuple(calls.decoded(line) for (line,) in calls.split(data, 1))
     if lines or any(name == found.name for found in aliases(domain)):
-        return Alias(name, _domain(domain).real_name, lines)
+        return Alias(name, calls.domain(domain).real_name, lines)
     raise _no_alias(name, domain)
 
 
@@ -469,15 +479,44 @@ def _names(name: str, domain: str) -> tuple[bytes, bytes]:
 
 
 def _check(code: int, name: str, domain: str) -> None:
-    calls.check(code, domain if code == Code.VA_DOMAIN_DOES_NOT_EXIST else f"{name}@{domain}")
+    """Raise what a code of a domain's users or aliases stands for."""
+    if code == 0:
+        return
+    about = f"{name}@{domain}" if name and code != Code.VA_DOMAIN_DOES_NOT_EXIST else domain
+    raise _explained(calls.error(code, about), "users", domain)
+
+
+def _check_domain(code: int, name: str) -> None:
+    if code != 0:
+        raise _explained(calls.error(code, name), "domains", None)
 
 
 def _check_alias(code: int, name: str, domain: str) -> None:
-    if code == Code.VA_ILLEGAL_USERNAME:  # the alias functions' word for both
-        _domain(domain)
+    if code == Code.VA_ILLEGAL_USERNAME:  # the alias functions' word for all that it may be
+        _reached(domain, os.R_OK | os.W_OK | os.X_OK)
     _check(code, name, domain)
 
 
 def _no_alias(name: str, domain: str, text: str = "Alias does not exist") -> VpopmailError:
-    _domain(domain)
+    _reached(domain, os.R_OK | os.W_OK | os.X_OK)
     return NoSuchAlias(Code.VA_ILLEGAL_USERNAME, text, f"{name}@{domain}")
+
+
+def _reached(name: str, mode: int) -> Domain:
+    """Return a domain whose aliases this process may reach; the library does not tell why not."""
+    found = calls.domain(name)
+    if not info().sql_aliases and not os.access(found.directory, mode, effective_ids=True):
+        error = calls.error(Code.VA_BAD_UID, name)
+        raise _explained(error, "users", name)
+    return found
+
+
+def _explained(error: VpopmailError, group: doctor.Group, domain: str | None) -> VpopmailError:
+    """Tell what the process lacks, where a failure of the storage comes of that."""
+    if not isinstance(error, (StorageFailed, NotPermitted)) or os.geteuid() == 0:
+        return error
+    lacking = doctor.missing(group, domain)
+    if lacking is None:
+        return error
+    about = f"{error.about}: {lacking.subject} {lacking.detail}; {lacking.cure}"
+    return NotPermitted(error.code, error.text, about)

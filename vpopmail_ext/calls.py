@@ -75,6 +75,16 @@ def split(data: bytes, size: int) -> Iterator[list[bytes]]:
     return (parts[at : at + size] for at in range(0, len(parts) - 1, size))
 
 
+def domains() -> Iterator[Domain]:
+    """Give all domains and alias domains."""
+    return domains_of(fetch(lib.vpx_domains, "QMAIL/users/assign"))
+
+
+def domain(name: str) -> Domain:
+    """Return a domain or alias domain; NoSuchDomain."""
+    return next(domains_of(fetch(lib.vpx_domain, name, text("name", name))))
+
+
 def domains_of(data: bytes) -> Iterator[Domain]:
     """Read the binding's records of domains."""
     for name, real, uid, gid, directory in split(data, _DOMAIN_FIELDS):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import vpopmail_ext as v
-from tests.conftest import Home
+from tests.conftest import Home, open_to_all
 from vpopmail_ext import api, calls, errors, exec_tools
 from vpopmail_ext._binding import lib
 from vpopmail_ext.records import Quota
@@ -328,6 +328,14 @@ def test_a_password_that_may_not_be_changed(mail: Home, by: str) -> None:
         api.set_password("alice", "example.com", "another-PW1")
 
 
+def test_a_password_in_a_file_that_is_a_link(mail: Home, tmp_path: Path) -> None:
+    vpasswd = directory(mail) / "vpasswd"
+    vpasswd.rename(tmp_path / "elsewhere")
+    vpasswd.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(errors.InvalidName, match=r"Illegal username: alice@example\.com"):
+        api.set_password("alice", "example.com", "another-PW1")
+
+
 def test_flags(mail: Home) -> None:
     api.set_limits("example.com", api.Limits(disable_pop=True, delete_spam=True))
     flags = api.UserFlags.NO_SMTP | api.UserFlags.V_USER3
@@ -440,6 +448,18 @@ def test_last_auth(mail: Home) -> None:
         assert api.last_auth(alice) is None
     file.unlink()
     assert api.last_auth(alice) is None
+    before = datetime.now(timezone.utc).replace(microsecond=0)
+    api.set_last_auth(alice, "192.0.2.8")
+    assert file.read_text() == "192.0.2.8"
+    status = file.stat()
+    assert stat.S_IMODE(status.st_mode) == 0o600
+    assert (status.st_uid, status.st_gid) == (mail.uid, mail.gid)
+    last = api.last_auth(alice)
+    assert last is not None
+    assert last.time >= before
+    with pytest.raises(errors.InvalidValue):
+        api.set_last_auth(alice, "192.0.2.9\n")
+    file.unlink()
     file.symlink_to("/etc/passwd")
     with pytest.raises(errors.InvalidName):
         api.last_auth(alice)
@@ -765,6 +785,11 @@ class Lacking:
             lambda: api.last_auth(api.user("alice", "example.com")),
             "auth logging (--enable-auth-logging)",
         ),
+        (
+            "vpx_set_last_auth",
+            lambda: api.set_last_auth(api.user("alice", "example.com"), "192.0.2.7"),
+            "auth logging (--enable-auth-logging)",
+        ),
         ("vpx_rebuild", lambda: api.rebuild("example.com"), "the cdb module"),
     ],
 )
@@ -787,9 +812,7 @@ def test_what_the_linked_library_was_built_without(
 def test_nobody_else_sees_the_accounts(mail: Home) -> None:
     if os.geteuid() != 0 or mail.uid == 0:
         pytest.skip("needs root and another user")
-    for path in (mail.path, *mail.path.parents):
-        if path.stat().st_uid == 0 and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055)
+    open_to_all(mail.path)
     script = f"""
 import os, vpopmail_ext
 from vpopmail_ext import api, errors
