@@ -6,4 +6,4 @@ import tomllib
 
 project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
-print("\n".join([*project["dependencies"], *extras["test"], *extras["dev"]]))
+print("\n".join([*project["dependencies"], *extras["cli"], *extras["test"], *extras["dev"]]))

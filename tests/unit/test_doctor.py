@@ -224,6 +224,9 @@ def test_processes_of_a_program(
     pid = qmail_send()
     assert processes.running(str(program)) == [pid]
     assert processes.running("/nowhere/qmail-send") == []
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "_all", lambda: iter([2**30]))  # it ended meanwhile
+        assert processes.running(str(program)) == []
     program.unlink()
     program.write_text("")
     assert processes.running(str(program)) == [pid]  # replaced while it runs

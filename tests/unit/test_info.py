@@ -6,7 +6,6 @@ import dataclasses
 import importlib.metadata
 import os
 import re
-import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from typing import Any
 import pytest
 
 import vpopmail_ext as v
-from vpopmail_ext.__main__ import main
 from vpopmail_ext._binding import ffi
 from vpopmail_ext._binding import lib as real_library
 
@@ -196,30 +194,6 @@ def test_the_command_prints_what_phpinfo_printed() -> None:
     rows = dict(line.split(" => ") for line in done.stdout.splitlines())
     assert rows["vpopmail support"] == "enabled"
     assert rows["vpopmail_ext version"] == v.__version__
-
-
-def test_the_command_in_this_process(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert main(["info"]) == 0
-    expected = "".join(f"{name} => {value}\n" for name, value in v.info().rows())
-    assert capsys.readouterr().out == expected
-    monkeypatch.setattr(sys, "argv", ["vpopmail_ext", "info"])
-    monkeypatch.delitem(sys.modules, "vpopmail_ext.__main__")
-    with pytest.raises(SystemExit) as exit_:
-        runpy.run_module("vpopmail_ext", run_name="__main__")
-    assert exit_.value.code == 0
-    assert capsys.readouterr().out == expected
-
-
-@pytest.mark.parametrize("arguments", [[], ["phpinfo"], ["info", "more"]])
-def test_another_command_is_a_usage_error(
-    capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: python -m vpopmail_ext")
 
 
 def test_the_package_is_typed() -> None:
