@@ -1,13 +1,15 @@
-"""Build the compiled module; vpopmail_ext/_build.py says what it is linked with."""
+"""Build the compiled module; linking/ says what it is linked with."""
 
-import runpy
+import os
+import sys
 
 from setuptools import setup
 
-# Run by its path: the package itself can't be imported before the module is there.
-_build = runpy.run_path("vpopmail_ext/_build.py")
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from linking.extension import BuildExt
 
 setup(
-    cffi_modules=["vpopmail_ext/_build.py:ffibuilder"],
-    cmdclass={"build_ext": _build["BuildExt"]},
+    cffi_modules=["linking/extension.py:ffibuilder"],
+    cmdclass={"build_ext": BuildExt},
 )

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 import cffi
 
-from vpopmail_ext._build import sanitizers
+from linking.extension import sanitizers
 
 SOURCE = Path(__file__).parents[1] / "csrc/libvpopmail"
 DECLARATIONS = """

@@ -13,10 +13,14 @@ class Library(Protocol):
 
     bundled: int
     has_valias: int
+    has_policy: int
+    max_user: int
+    max_gecos: int
     uid: int
     gid: int
     version: Any
     auth_module: Any
+    path: Any
 
 class Limits(Protocol):
     """A `struct vpx_limits *`; its members are those of vlimits.h."""
@@ -32,6 +36,7 @@ class _FFI:
     def unpack(self, cdata: Any, length: int) -> bytes: ...
 
 class _Lib:
+    VPX_NO_CAGE: int
     def vpx_free(self, bytes: Bytes) -> None: ...
     # NULL, ffi's, where a directory is to stay as it is
     def vpx_configure(self, home: bytes | Any, qmail: bytes | Any) -> int: ...
@@ -74,6 +79,8 @@ class _Lib:
     def vpx_library(self, out: Library) -> None: ...
     def vpx_home(self, out: Bytes) -> int: ...
     def vpx_qmail(self, out: Bytes) -> int: ...
+    def vpx_words(self, out: Bytes) -> None: ...
+    def vpx_close(self) -> None: ...
 
 ffi: _FFI
 lib: _Lib

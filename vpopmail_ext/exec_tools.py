@@ -5,13 +5,13 @@ import os
 import subprocess
 
 from vpopmail_ext.info import home_dir, qmail_dir, tool_path
+from vpopmail_ext.linked import log_lines
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNALLED = 128
 
 _log = logging.getLogger("vpopmail_ext")
-_log.addHandler(logging.NullHandler())
 
 
 def run(tool: str, *arguments: bytes) -> int:
@@ -44,7 +44,6 @@ def run(tool: str, *arguments: bytes) -> int:
     except OSError as error:
         _log.error("%s can't be run: %s", path, error.strerror)
         return NOT_EXECUTABLE
-    for line in done.stdout.splitlines():
-        _log.info("%s: %s", tool, line.decode(errors="backslashreplace"))
+    log_lines(tool, done.stdout)
     _log.debug("%s: exit status %d", path, done.returncode)
     return done.returncode if done.returncode >= 0 else SIGNALLED - done.returncode

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vpopmail_ext import _binding
-from vpopmail_ext._binding import ffi, lib
+from vpopmail_ext._binding import ffi
+from vpopmail_ext.linked import lib
 
 VERSION = "0.1.0"
 
@@ -43,6 +44,12 @@ class Info:
     """Where the library keeps users, as ``cdb``."""
     sql_aliases: bool
     """Whether the library keeps aliases in SQL (vpopmail's valias), not in ``.qmail`` files."""
+    password_policy: bool
+    """Whether new passwords are held against ``etc/password_strength.conf`` (vpopmail 5.6)."""
+    user_name_max: int
+    """The length in bytes of the longest user or alias name."""
+    gecos_max: int
+    """The length in bytes of the longest gecos."""
     qmail: str
     """qmail's directory."""
     version: str
@@ -64,6 +71,8 @@ class Info:
             ("vpopmail library path", self.library_path),
             ("vpopmail auth module", self.auth_module),
             ("vpopmail aliases in SQL", "yes" if self.sql_aliases else "no"),
+            ("vpopmail password policy", "yes" if self.password_policy else "no"),
+            ("vpopmail longest user name, gecos", f"{self.user_name_max}, {self.gecos_max}"),
             ("qmail dir", self.qmail),
             ("vpopmail_ext version", self.version),
         ]
@@ -79,7 +88,6 @@ def info() -> Info:
     library = ffi.new("struct vpx_library *")
     lib.vpx_library(library)
     home = home_dir()
-    real = os.path.join(home, "lib", "libvpopmail.a")
     return Info(
         vpopmail_version=ffi.string(library.version).decode(),
         uid=int(library.uid),
@@ -91,9 +99,12 @@ def info() -> Info:
         vaddaliasdomain=tool_path("vaddaliasdomain"),
         valias=True,
         library="bundled" if library.bundled else "real",
-        library_path=_binding.__file__ if library.bundled else real,
+        library_path=ffi.string(library.path).decode() or _binding.__file__,
         auth_module=ffi.string(library.auth_module).decode(),
         sql_aliases=bool(library.has_valias),
+        password_policy=bool(library.has_policy),
+        user_name_max=int(library.max_user),
+        gecos_max=int(library.max_gecos),
         qmail=qmail_dir(),
         version=VERSION,
     )
@@ -118,8 +129,8 @@ def configure(
         wanted = (os.fspath(home or home_dir()), os.fspath(qmail or qmail_dir()))
         raise ValueError(
             f"the linked libvpopmail has the directories {home_dir()} and {qmail_dir()} compiled "
-            f"in and cannot use {wanted[0]} and {wanted[1]}; build vpopmail_ext without "
-            "VPOPMAIL_HOME, so with its bundled library, to choose them"
+            f"in and cannot use {wanted[0]} and {wanted[1]}; build vpopmail_ext with its bundled "
+            "library (VPOPMAIL_EXT_LIBRARY=bundled) to choose them"
         )
 
 
@@ -156,4 +167,4 @@ def _directory(name: str, path: str | os.PathLike[str] | None) -> object:
         raise ValueError(f"configure(): {name} must be an absolute path, not {os.fspath(path)!r}")
     if b"\0" in data:
         raise ValueError(f"configure(): {name} must not contain a NUL byte")
-    return data
+    return data.rstrip(b"/") or b"/"

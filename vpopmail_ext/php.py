@@ -21,9 +21,9 @@ import warnings
 from typing import TypeAlias
 
 from vpopmail_ext import exec_tools
-from vpopmail_ext._binding import lib
 from vpopmail_ext.errors import VpopmailWarning
 from vpopmail_ext.info import copy_out
+from vpopmail_ext.linked import lib
 
 Value: TypeAlias = str | bytes | int | float | bool | None
 

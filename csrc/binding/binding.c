@@ -11,8 +11,8 @@
 
 #include "limits_copy.h"
 
-#ifndef VPOPMAIL_EXT_BUNDLED
-#error "this libvpopmail is not vpopmail_ext's own; link the bundled one (unset VPOPMAIL_HOME)"
+#ifndef VPX_LIBRARY /* its file, where an installed one is linked */
+#define VPX_LIBRARY ""
 #endif
 
 void vpx_free(struct vpx_bytes *bytes) {
@@ -175,7 +175,16 @@ void vpx_library(struct vpx_library *out) {
     gid_t gid;
     vpopmail_get_ids(&uid, &gid);
     *out = (struct vpx_library){
-        .bundled = 1, .uid = uid, .gid = gid, .version = VERSION, .auth_module = "cdb"};
+        .bundled = 1,
+        .has_policy = 1,
+        .max_user = MAX_PW_NAME,
+        .max_gecos = MAX_PW_GECOS,
+        .uid = uid,
+        .gid = gid,
+        .version = VERSION,
+        .auth_module = "cdb",
+        .path = VPX_LIBRARY,
+    };
 }
 
 static int told(int get(char *out, size_t size), struct vpx_bytes *out) {
@@ -195,4 +204,11 @@ int vpx_home(struct vpx_bytes *out) {
 
 int vpx_qmail(struct vpx_bytes *out) {
     return told(vpopmail_get_qmail, out);
+}
+
+void vpx_words(struct vpx_bytes *out) {
+    *out = (struct vpx_bytes){NULL, 0};
+}
+
+void vpx_close(void) {
 }

@@ -117,10 +117,20 @@ int vpx_error(int code, struct vpx_bytes *out);
 struct vpx_library {
     int bundled;             /* 1 for csrc/libvpopmail, 0 for an installed libvpopmail */
     int has_valias;          /* aliases are kept in SQL */
+    int has_policy;          /* passwords are held against etc/password_strength.conf */
+    int max_user, max_gecos; /* lengths in bytes */
     unsigned int uid, gid;   /* vpopmail's */
     const char *version;     /* the libvpopmail release whose behaviour this is */
     const char *auth_module; /* "cdb", … */
+    const char *path;        /* of its file; empty where it is compiled in */
 };
 void vpx_library(struct vpx_library *out);
 int vpx_home(struct vpx_bytes *out);
 int vpx_qmail(struct vpx_bytes *out);
+
+/* A real library's words since the last time; it is called in a thread of its own, a cage. Every
+ * function that returns a code returns VPX_NO_CAGE where the system does not allow that thread. */
+#define VPX_NO_CAGE -1000
+void vpx_words(struct vpx_bytes *out);
+/* Ends what a real library keeps open, and the cage. */
+void vpx_close(void);

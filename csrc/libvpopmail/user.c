@@ -49,8 +49,7 @@ static struct span text_of(const struct buf *b) {
 /* --- adding -------------------------------------------------------------------------------------
  */
 
-static int check_new(const char *user, const char *domain, const char *password,
-                     const char *gecos) {
+int user_check_new(const char *user, const char *domain, const char *password, const char *gecos) {
     if (name_breaks_line(gecos))
         return VA_BAD_CHAR;
     if (strlen(user) > MAX_PW_NAME)
@@ -167,7 +166,7 @@ int vadduser(char *user, char *domain, char *password, char *gecos, int apop) {
         return VA_NULL_POINTER;
     struct new_user n = {
         .place = DIR_PLACE_NONE, .gecos = gecos ? gecos : "", .kind = apop ? USE_APOP : USE_POP};
-    int code = check_new(user, domain, password, n.gecos);
+    int code = user_check_new(user, domain, password, n.gecos);
     if (code != VA_SUCCESS)
         return code;
     struct session s;

@@ -17,4 +17,7 @@ void session_end(struct session *s);
 /* With its cdb module vpopmail finds nobody unless it runs as root or as the domain's user. */
 bool session_may_read(const struct session *s);
 
+/* Whether a new user's name, domain, password and gecos may be: 0 or a code. */
+int user_check_new(const char *user, const char *domain, const char *password, const char *gecos);
+
 #endif

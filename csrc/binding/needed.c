@@ -1,0 +1,37 @@
+/* Compiled and linked before the module is: what it needs of a libvpopmail, with the argument lists
+ * that it is called with. */
+#include "vpopmail_config.h"
+#ifndef VPOPMAIL_EXT_BUNDLED
+#include "config.h"
+#endif
+#include "vpopmail.h"
+
+#include "vauth.h"
+
+int (*const needed_vadddomain)(char *, char *, uid_t, gid_t) = vadddomain;
+int (*const needed_vaddaliasdomain)(char *, char *) = vaddaliasdomain;
+int (*const needed_vdeldomain)(char *) = vdeldomain;
+int (*const needed_vadduser)(char *, char *, char *, char *, int) = vadduser;
+int (*const needed_vdeluser)(char *, char *) = vdeluser;
+int (*const needed_vpasswd)(char *, char *, char *, int) = vpasswd;
+int (*const needed_vsetuserquota)(char *, char *, char *) = vsetuserquota;
+struct vqpasswd *(*const needed_vauth_user)(char *, char *, char *, char *) = vauth_user;
+struct vqpasswd *(*const needed_vauth_getpw)(char *, char *) = vauth_getpw;
+struct vqpasswd *(*const needed_vauth_getall)(char *, int, int) = vauth_getall;
+int (*const needed_vauth_setpw)(struct vqpasswd *, char *) = vauth_setpw;
+int (*const needed_valias_insert)(char *, char *, char *) = valias_insert;
+int (*const needed_valias_remove)(char *, char *, char *) = valias_remove;
+int (*const needed_valias_delete)(char *, char *) = valias_delete;
+#ifdef VALIAS
+int (*const needed_valias_delete_domain)(char *) = valias_delete_domain;
+#endif
+char *(*const needed_valias_select)(char *, char *) = valias_select;
+char *(*const needed_valias_select_next)() = valias_select_next;
+char *(*const needed_valias_select_all)(char *, char *) = valias_select_all;
+char *(*const needed_valias_select_all_next)(char *) = valias_select_all_next;
+char *(*const needed_vget_assign)(char *, char *, int, uid_t *, gid_t *) = vget_assign;
+domain_entry *(*const needed_get_domain_entries)(const char *) = get_domain_entries;
+char *(*const needed_verror)(int) = verror;
+int (*const needed_vauth_open)(int) = vauth_open;
+void (*const needed_vclose)() = vclose;
+int (*const needed_vmkpasswd)(char *) = vmkpasswd;

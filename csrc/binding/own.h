@@ -1,0 +1,36 @@
+/* What our own library does beside a linked real one: what the real one does wrong or not at all,
+ * by the same files. A header that knows neither library's, since they have the same names. All of
+ * it opens files and so is called in the cage. */
+#ifndef VPX_OWN_H
+#define VPX_OWN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Where the linked library's files are. 0 or a code. */
+int own_begin(const char *home, const char *qmail);
+
+/* The checks before a call: 0, or the code that it is refused with. */
+int own_check_add_domain(const char *domain, const char *dir, unsigned uid, unsigned gid);
+int own_check_alias_domain(const char *alias_domain, const char *real_domain);
+int own_check_add_user(const char *user, const char *domain, const char *password,
+                       const char *gecos);
+int own_check_alias(const char *alias, const char *domain, const char *line);
+/* A user in vpasswd: also for a line there that is not sound, and a directory that is a link. */
+int own_check_user(const char *user, const char *domain);
+
+/* Whether vpasswd.cdb has a sound line for the user. */
+bool own_knows_user(const char *user, const char *domain);
+
+/* vpopmail_alias(), vpopmail_aliases() and valias_delete_domain(). */
+int own_alias(const char *alias, const char *domain, char **data, size_t *size);
+int own_aliases(const char *domain, char **data, size_t *size);
+int own_delete_aliases(const char *domain);
+
+/* SIGHUP for qmail-send. */
+void own_reread_qmail(void);
+/* After a change: syncs what it wrote, and gives the files of qmail the mode that they have. */
+void own_settle_domains(void);
+void own_settle_users(const char *domain);
+
+#endif

@@ -1,0 +1,137 @@
+"""Compile and link ``vpopmail_ext._binding``.
+
+``VPOPMAIL_EXT_SANITIZE`` (as in ``address,undefined``) names sanitizers to build with.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+import cffi
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext
+
+from linking.find import CFLAGS, ROOT, Library, bundled, compiler, files, find_library, link, run
+
+HEADER = "csrc/binding/binding.h"
+OWN = "csrc/binding/own.c"
+# What a real library calls that must not reach the process; csrc/binding/wrap.c.
+WRAPPED = (
+    "printf fprintf vprintf vfprintf __printf_chk __fprintf_chk __vfprintf_chk puts fputs fputc "
+    "putc putchar fwrite perror warn openlog closelog syslog __syslog_chk vsyslog exit kill rand "
+    "srand crypt strtok gmtime localtime"
+).split()
+
+
+def ffibuilder() -> cffi.FFI:
+    """Describe the module to cffi, which calls this from setup.py; BuildExt adds the rest."""
+    builder = cffi.FFI()
+    builder.cdef((ROOT / HEADER).read_text())
+    builder.set_source(
+        "vpopmail_ext._binding",
+        '#include "binding.h"\n',
+        depends=[HEADER],
+        include_dirs=["csrc/binding"],
+    )
+    return builder
+
+
+def sanitizers(environment: Mapping[str, str]) -> list[str]:
+    """Tell the flags, for the compiler and the linker, of the sanitizers that are asked for."""
+    names = environment.get("VPOPMAIL_EXT_SANITIZE")
+    if not names:
+        return []
+    # Python's own flags may hold -fwrapv, which would hide overflows.
+    return [
+        f"-fsanitize={names}",
+        "-fno-sanitize-recover=all",
+        "-fno-omit-frame-pointer",
+        "-fno-wrapv",
+        "-g",
+    ]
+
+
+def check_headers() -> None:
+    """Exit with a sentence that names the package of a header that is not there."""
+    include = sysconfig.get_path("include")
+    for header, package in (
+        ("stdlib.h", "libc6-dev"),
+        ("Python.h", "python3-dev"),
+        ("crypt.h", "libcrypt-dev"),
+    ):
+        probe = [*compiler(), "-E", "-xc", "-", f"-I{include}"]
+        if run(probe, f"#include <{header}>\n").returncode:
+            raise SystemExit(
+                f"vpopmail_ext: {compiler()[0]} finds no {header}. Install the Debian package "
+                f"{package} (apt-get install {package})."
+            )
+
+
+def describe(extension: Extension, library: Library, extra: list[str]) -> None:
+    """Tell an extension module what it is made of."""
+    sources = ["csrc/binding/binding.c"]
+    compile_flags, link_flags = [*CFLAGS, *extra], [*library.link_flags, *extra]
+    if not library.bundled:
+        sources = ["csrc/binding/real.c", "csrc/binding/cage.c", "csrc/binding/wrap.c"]
+        wraps = [f"-Wl,--wrap={name}" for name in WRAPPED]
+        # Only what Python looks for is seen from outside: not the library's own many names.
+        link_flags += ["-Wl,-Bsymbolic", "-Wl,--version-script=csrc/binding/exports.map", *wraps]
+        policy = not link(library, "policy.c")
+        compile_flags += [
+            f"-DVPX_LIBRARY={_c_text(library.path)}",
+            f"-DVPX_HAS_POLICY={int(policy)}",
+        ]
+    extension.sources += [*sources, *library.sources]
+    extension.depends += [*library.depends, *files("csrc/binding/*")]
+    extension.extra_compile_args += [*compile_flags, *library.compile_flags]
+    extension.extra_link_args += link_flags
+
+
+class BuildExt(build_ext):
+    """Finds the library before anything is compiled."""
+
+    def run(self) -> None:
+        """Find the library, then build."""
+        check_headers()
+        self.library = find_library(os.environ)
+        for extension in self.extensions:
+            describe(extension, self.library, sanitizers(os.environ))
+        self._note_flags()
+        super().run()
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build the module; with a real library, with what our own does beside it."""
+        if not self.library.bundled:
+            ext.extra_objects = [*ext.extra_objects, self._own_object()]
+        super().build_extension(ext)
+
+    def _own_object(self) -> str:
+        # The bundled library has functions of the same names; none of them is left to be seen.
+        ours = bundled()
+        objects = self.compiler.compile(
+            [OWN, *ours.sources],
+            output_dir=self.build_temp,
+            extra_postargs=[*CFLAGS, *sanitizers(os.environ), *ours.compile_flags],
+        )
+        whole = os.path.join(self.build_temp, "own.o")
+        subprocess.run([*compiler(), "-r", "-nostdlib", "-o", whole, *objects], check=True)
+        subprocess.run(["objcopy", "--localize-hidden", whole], check=True)
+        return whole
+
+    def _note_flags(self) -> None:
+        # A build with others than the last one's is not up to date.
+        note = Path(self.build_temp, "flags")
+        flags = [(e.sources, e.extra_compile_args, e.extra_link_args) for e in self.extensions]
+        if not note.is_file() or note.read_text() != repr(flags):
+            self.force = True
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(repr(flags))
+
+
+def _c_text(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,87 @@
+"""The linked library's functions, and what goes with those of a real one.
+
+``lib`` is the compiled module's. Where a real libvpopmail is linked, what it prints while it is
+called is logged (logger ``vpopmail_ext``, level INFO), and a system that does not let it be kept
+apart from the process is an OSError.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import logging
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+from vpopmail_ext import _binding
+from vpopmail_ext._binding import ffi
+
+_log = logging.getLogger("vpopmail_ext")
+_log.addHandler(logging.NullHandler())
+
+
+class Caged:
+    """The functions of a linked real library, with the same names as the compiled module's."""
+
+    def __init__(self, raw: Any) -> None:
+        for name in dir(raw):
+            value = getattr(raw, name)
+            setattr(self, name, self._heard(raw, value) if callable(value) else value)
+
+    def _heard(self, raw: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function, assigned=("__name__",))
+        def call(*arguments: Any) -> Any:
+            result = function(*arguments)
+            said = ffi.new("struct vpx_bytes *")
+            raw.vpx_words(said)
+            if said.size:
+                log_lines("libvpopmail", ffi.unpack(said.data, said.size))
+                raw.vpx_free(said)
+            if result == raw.VPX_NO_CAGE:
+                raise OSError(
+                    errno.EPERM,
+                    "libvpopmail can't be given a working directory and descriptors of its own: "
+                    "the system refuses unshare(CLONE_FS | CLONE_FILES). Allow that system call "
+                    "(in a container, its seccomp profile), or build vpopmail_ext with its bundled "
+                    "library (VPOPMAIL_EXT_LIBRARY=bundled)",
+                )
+            return result
+
+        return call
+
+
+def log_lines(name: str, text: bytes) -> None:
+    """Log each line of what a library or a program has printed."""
+    for line in text.splitlines():
+        _log.info("%s: %s", name, line.decode(errors="backslashreplace"))
+
+
+def _in_subinterpreter() -> bool:
+    for module in ("_interpreters", "_xxsubinterpreters"):
+        try:
+            interpreters = __import__(module)
+        except ImportError:
+            continue
+        return bool(interpreters.get_current() != interpreters.get_main())
+    return False
+
+
+def _choose(raw: Any) -> Any:
+    library = ffi.new("struct vpx_library *")
+    raw.vpx_library(library)
+    if library.bundled:
+        return raw
+    if _in_subinterpreter():
+        raise ImportError(
+            "vpopmail_ext is linked with a real libvpopmail, of which a process has only one, and "
+            "can't be imported in a subinterpreter; import it in the main one (mod_wsgi: "
+            "WSGIApplicationGroup %{GLOBAL}) or build it with its bundled library"
+        )
+    caged = Caged(raw)
+    atexit.register(raw.vpx_close)
+    return caged
+
+
+lib = cast("_binding._Lib", _choose(_binding.lib))
