@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sysconfig
 from collections.abc import Mapping
@@ -21,11 +20,7 @@ from linking.find import CFLAGS, ROOT, Library, bundled, compiler, files, find_l
 HEADER = "csrc/binding/binding.h"
 OWN = "csrc/binding/own.c"
 # What a real library calls that must not reach the process; csrc/binding/wrap.c.
-WRAPPED = (
-    "printf fprintf vprintf vfprintf __printf_chk __fprintf_chk __vfprintf_chk puts fputs fputc "
-    "putc putchar fwrite perror warn openlog closelog syslog __syslog_chk vsyslog exit kill rand "
-    "srand crypt strtok gmtime localtime"
-).split()
+WRAPPED = ["printf", "fprintf", "vprintf", "vfprintf", "__printf_chk", "__fprintf_chk", "__vfprintf_chk", "puts", "fputs", "fputc", "putc", "putchar", "fwrite", "perror", "warn", "openlog", "closelog", "syslog", "__syslog_chk", "vsyslog", "exit", "kill", "rand", "srand", "crypt", "strtok", "gmtime", "localtime"]
 
 
 def ffibuilder() -> cffi.FFI:
@@ -87,7 +82,7 @@ def describe(extension: Extension, library: Library, extra: list[str]) -> None:
             f"-DVPX_HAS_POLICY={int(policy)}",
         ]
     extension.sources += [*sources, *library.sources]
-    extension.depends += [*library.depends, *files("csrc/binding/*")]
+    extension.depends = [*extension.depends, *library.depends, *files("csrc/binding/*")]
     extension.extra_compile_args += [*compile_flags, *library.compile_flags]
     extension.extra_link_args += link_flags
 

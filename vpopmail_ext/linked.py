@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import errno
 import logging
-import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
