@@ -20,7 +20,12 @@ from linking.find import CFLAGS, ROOT, Library, bundled, compiler, files, find_l
 HEADER = "csrc/binding/binding.h"
 OWN = "csrc/binding/own.c"
 # What a real library calls that must not reach the process; csrc/binding/wrap.c.
-WRAPPED = ["printf", "fprintf", "vprintf", "vfprintf", "__printf_chk", "__fprintf_chk", "__vfprintf_chk", "puts", "fputs", "fputc", "putc", "putchar", "fwrite", "perror", "warn", "openlog", "closelog", "syslog", "__syslog_chk", "vsyslog", "exit", "kill", "rand", "srand", "crypt", "strtok", "gmtime", "localtime"]
+WRAPPED = [
+    *["printf", "fprintf", "vprintf", "vfprintf", "__printf_chk", "__fprintf_chk"],
+    *["__vfprintf_chk", "puts", "fputs", "fputc", "putc", "putchar", "fwrite", "perror", "warn"],
+    *["openlog", "closelog", "syslog", "__syslog_chk", "vsyslog", "exit", "kill", "rand", "srand"],
+    *["crypt", "strtok", "gmtime", "localtime"],
+]
 
 
 def ffibuilder() -> cffi.FFI:
@@ -72,17 +77,17 @@ def describe(extension: Extension, library: Library, extra: list[str]) -> None:
     sources = ["csrc/binding/binding.c"]
     compile_flags, link_flags = [*CFLAGS, *extra], [*library.link_flags, *extra]
     if not library.bundled:
-        sources = ["csrc/binding/real.c", "csrc/binding/cage.c", "csrc/binding/wrap.c"]
+        sources = [f"csrc/binding/{name}.c" for name in ("real", "real_records", "cage", "wrap")]
         wraps = [f"-Wl,--wrap={name}" for name in WRAPPED]
         # Only what Python looks for is seen from outside: not the library's own many names.
         link_flags += ["-Wl,-Bsymbolic", "-Wl,--version-script=csrc/binding/exports.map", *wraps]
         policy = not link(library, "policy.c")
-        compile_flags += [
-            f"-DVPX_LIBRARY={_c_text(library.path)}",
-            f"-DVPX_HAS_POLICY={int(policy)}",
-        ]
-    extension.sources += [*sources, *library.sources]
-    extension.depends = [*extension.depends, *library.depends, *files("csrc/binding/*")]
+        compile_flags.append(f"-DVPX_HAS_POLICY={int(policy)}")
+    if library.path:
+        compile_flags.append(f"-DVPX_LIBRARY={_c_text(library.path)}")
+    sources += library.sources
+    extension.sources = [*extension.sources, *sources]
+    extension.depends = [HEADER, *library.depends, *files("csrc/binding/*")]
     extension.extra_compile_args += [*compile_flags, *library.compile_flags]
     extension.extra_link_args += link_flags
 

@@ -84,8 +84,8 @@ def vpopmail_add_domain_ex(
     `passwd` is the postmaster's password; local users can see it in the process list while the
     program runs. `quota` is the postmaster's quota as `vpopmail_set_user_quota` takes it (``-q``).
     A `bounce` that holds ``@`` is the address for mail to unknown users (``-e``), any other is
-    ``-b``; an `apop` other than None is ``-a``, whatever its value. An empty `quota` or `bounce`
-    is no option.
+    ``-b``; an empty `quota` or `bounce` is no option. `apop` is ignored: PHP's ``-a`` for it is no
+    option of vadddomain's, which complained and went on.
 
     A failure warns ``vpopmail_add_domain_ex error: STATUS`` with the program's exit status (256
     plus vpopmail's code; 126 or 127: it can't be run or is not there) and keeps ``Unknown error``.
@@ -99,7 +99,6 @@ def vpopmail_add_domain_ex(
         options += [b"-e", bounce] if b"@" in bounce else [b"-b"]
     if apop is not None:
         _text(name, "apop", apop)
-        options.append(b"-a")
     return _tool_outcome(name, exec_tools.run("vadddomain", *options, b"--", domain, passwd))
 
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -87,6 +88,18 @@ static void close_from(int first) {
     long most = sysconf(_SC_OPEN_MAX);
     for (int fd = first; fd < most; fd++)
         close(fd);
+}
+
+bool cage_lost_connection(void) {
+    char byte;
+    for (int fd = FIRST_FREE, gap = 0; gap < GAP; fd++) {
+        /* Nobody is asked anything now, so there is nothing to be read: but the end, or a server's
+         * last words. */
+        if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
+            return true;
+        gap = errno == EAGAIN ? 0 : gap + 1;
+    }
+    return false;
 }
 
 /* Closes what a call has left open; sockets are connections, which the library keeps. */

@@ -174,6 +174,16 @@ void own_reread_qmail(void) {
 /* --- after a call -------------------------------------------------------------------------------
  */
 
+void own_tidy(const char *dir) {
+    struct buf name = {0};
+    int fd = home_dir(dir, DOMAINS_DIR);
+    buf_fmt(&name, ".%ld", (long)getpid());
+    if (fd >= 0 && buf_c(&name))
+        (void)unlinkat(fd, name.data, 0);
+    buf_free(&name);
+    fd_close(fd);
+}
+
 /* Syncs a file that is there, and gives it a mode (0: as it is). */
 static void settle(int dir, const char *name, mode_t mode) {
     struct stat st;

@@ -27,6 +27,8 @@ int own_alias(const char *alias, const char *domain, char **data, size_t *size);
 int own_aliases(const char *domain, char **data, size_t *size);
 int own_delete_aliases(const char *domain);
 
+/* Removes what the library leaves in DIR/domains where it can't count a domain there. */
+void own_tidy(const char *dir);
 /* SIGHUP for qmail-send. */
 void own_reread_qmail(void);
 /* After a change: syncs what it wrote, and gives the files of qmail the mode that they have. */

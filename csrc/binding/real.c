@@ -1,21 +1,15 @@
 /* Between Python and a real libvpopmail. Each call goes to the cage with copies of its arguments
  * that the library may write over, is checked there before the library sees it, and brings back
  * copies of the results. */
+#include "real.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "binding.h"
 #include "cage.h"
 #include "own.h"
-/* The library's, in the order that they need. */
-#include "vpopmail_config.h"
-
-#include "config.h"
-#include "vpopmail.h"
-
-#include "vauth.h"
 
 #if defined USE_CDB
 #define AUTH_MODULE "cdb"
@@ -35,27 +29,15 @@
 #define AUTH_MODULE "passwd"
 #endif
 
-/* Room for an argument: more than any that the checks let through, and than the 97 bytes of the
- * real domain's name that the library writes over an alias domain's. */
-#define ROOM 1024
-/* The last password-policy codes; the library keeps one text for all of them. */
+/* The password-policy codes; the library keeps one text for all of them. */
 #define IS_POLICY(code) ((code) <= -69 && (code) >= -74)
-
-struct call {
-    char user[ROOM], domain[ROOM], text[ROOM], more[ROOM];
-    unsigned uid, gid;
-    int number, code;
-    struct vpx_bytes *out;
-    char policy[ROOM];
-};
 
 static _Thread_local char policy[ROOM];
 
 /* --- calling ------------------------------------------------------------------------------------
  */
 
-/* Copies an argument; false where it is longer than anything the library takes. */
-static bool put(char *to, const char *argument) {
+bool call_put(char *to, const char *argument) {
     size_t size = strlen(argument) + 1;
     if (size > ROOM)
         return false;
@@ -63,8 +45,29 @@ static bool put(char *to, const char *argument) {
     return true;
 }
 
-static int run(void (*work)(void *), struct call *c) {
-    int result = cage_run(work, c);
+/* Connects where the library has a server and is not connected, or not any more: many of its
+ * functions take it for granted that it is. */
+static int connect_server(void) {
+#ifdef USE_CDB
+    return VA_SUCCESS;
+#else
+    if (cage_lost_connection())
+        vclose();
+    int code = vauth_open(1);
+    return code > 0 ? VA_NO_AUTH_CONNECTION : code;
+#endif
+}
+
+static void perform(void *argument) {
+    struct call *c = argument;
+    c->code = connect_server();
+    if (c->code == VA_SUCCESS)
+        c->work(c);
+}
+
+int call_run(void (*work)(struct call *c), struct call *c) {
+    c->work = work;
+    int result = cage_run(perform, c);
     int code = result == CAGE_REFUSED  ? VPX_NO_CAGE
                : result == CAGE_EXITED ? VA_NO_AUTH_CONNECTION
                                        : c->code;
@@ -74,8 +77,7 @@ static int run(void (*work)(void *), struct call *c) {
     return code;
 }
 
-/* The library's answer, with the text that goes with it. */
-static void answer(struct call *c, int code) {
+void call_answer(struct call *c, int code) {
     c->code = code;
     if (IS_POLICY(code)) {
         const char *text = verror(code);
@@ -86,99 +88,94 @@ static void answer(struct call *c, int code) {
 /* --- changing -----------------------------------------------------------------------------------
  */
 
-static void add_domain(void *argument) {
-    struct call *c = argument;
+static void add_domain(struct call *c) {
     int code = own_check_add_domain(c->domain, c->text, c->uid, c->gid);
     if (code == VA_SUCCESS)
         code = vadddomain(c->domain, c->text, c->uid, c->gid);
-    answer(c, code);
+    call_answer(c, code);
+    own_tidy(c->text);
     own_settle_domains();
 }
 
 int vpx_add_domain(const char *domain, const char *dir, unsigned int uid, unsigned int gid) {
     struct call c = {.uid = uid, .gid = gid};
-    if (!put(c.domain, domain))
+    if (!call_put(c.domain, domain))
         return VA_DOMAIN_NAME_TOO_LONG;
-    if (!put(c.text, dir))
+    if (!call_put(c.text, dir))
         return VA_DIR_TOO_LONG;
-    return run(add_domain, &c);
+    return call_run(add_domain, &c);
 }
 
-static void del_domain(void *argument) {
-    struct call *c = argument;
-    answer(c, vdeldomain(c->domain));
+static void del_domain(struct call *c) {
+    call_answer(c, vdeldomain(c->domain));
     own_settle_domains();
 }
 
 int vpx_del_domain(const char *domain) {
     struct call c = {0};
-    if (strlen(domain) > MAX_PW_DOMAIN || !put(c.domain, domain))
+    if (strlen(domain) > MAX_PW_DOMAIN || !call_put(c.domain, domain))
         return VA_DOMAIN_NAME_TOO_LONG;
-    return run(del_domain, &c);
+    return call_run(del_domain, &c);
 }
 
-static void add_alias_domain(void *argument) {
-    struct call *c = argument;
+static void add_alias_domain(struct call *c) {
     int code = own_check_alias_domain(c->text, c->domain);
     if (code == VA_SUCCESS)
         code = vaddaliasdomain(c->text, c->domain);
-    answer(c, code);
+    call_answer(c, code);
     own_settle_domains();
 }
 
 int vpx_add_alias_domain(const char *alias_domain, const char *real_domain) {
     struct call c = {0};
-    if (!put(c.text, alias_domain))
+    if (!call_put(c.text, alias_domain))
         return VA_DOMAIN_NAME_TOO_LONG;
-    if (!put(c.domain, real_domain))
+    if (!call_put(c.domain, real_domain))
         return VA_DOMAIN_DOES_NOT_EXIST;
-    return run(add_alias_domain, &c);
+    return call_run(add_alias_domain, &c);
 }
 
-static void add_user(void *argument) {
-    struct call *c = argument;
+static void add_user(struct call *c) {
     int code = own_check_add_user(c->user, c->domain, c->text, c->more);
     if (code == VA_SUCCESS)
         code = vadduser(c->user, c->domain, c->text, c->more, c->number);
-    answer(c, code);
+    call_answer(c, code);
     own_settle_users(c->domain);
 }
 
 int vpx_add_user(const char *user, const char *domain, const char *password, const char *gecos,
                  int apop) {
     struct call c = {.number = apop};
-    if (!put(c.user, user))
+    if (!call_put(c.user, user))
         return VA_USER_NAME_TOO_LONG;
-    if (!put(c.domain, domain))
+    if (!call_put(c.domain, domain))
         return VA_DOMAIN_NAME_TOO_LONG;
-    if (!put(c.more, gecos))
+    if (!call_put(c.more, gecos))
         return VA_GECOS_TOO_LONG;
-    if (!put(c.text, password))
+    if (!call_put(c.text, password))
         return VA_PASSWD_TOO_LONG;
-    return run(add_user, &c);
+    return call_run(add_user, &c);
 }
 
-static void del_user(void *argument) {
-    struct call *c = argument;
+static void del_user(struct call *c) {
     int code = c->user[0] ? own_check_user(c->user, c->domain) : VA_ILLEGAL_USERNAME;
     if (code == VA_SUCCESS)
         code = vdeluser(c->user, c->domain);
-    answer(c, code);
+    call_answer(c, code);
     own_settle_users(c->domain);
 }
 
 int vpx_del_user(const char *user, const char *domain) {
     struct call c = {0};
-    if (!put(c.domain, domain))
+    if (!call_put(c.domain, domain))
         return VA_DOMAIN_DOES_NOT_EXIST;
-    if (!put(c.user, user))
+    if (!call_put(c.user, user))
         return VA_USER_DOES_NOT_EXIST;
-    return run(del_user, &c);
+    return call_run(del_user, &c);
 }
 
-static void passwd(void *argument) {
-    struct call *c = argument;
-    answer(c, vpasswd(c->user, c->domain, c->text, c->number));
+static void passwd(struct call *c) {
+    call_answer(c, vpasswd(c->user, c->domain, c->text, c->number));
     own_settle_users(c->domain);
 }
 
@@ -200,16 +197,15 @@ int vpx_passwd(const char *user, const char *domain, const char *password, int a
     int code = check_lengths(user, domain, password, MAX_PW_PASS, VA_PASSWD_TOO_LONG);
     if (code != VA_SUCCESS)
         return code;
-    (void)(put(c.user, user) && put(c.domain, domain) && put(c.text, password));
-    return run(passwd, &c);
+    (void)(call_put(c.user, user) && call_put(c.domain, domain) && call_put(c.text, password));
+    return call_run(passwd, &c);
 }
 
-static void set_user_quota(void *argument) {
-    struct call *c = argument;
+static void set_user_quota(struct call *c) {
     int code = own_check_user(c->user, c->domain);
     if (code == VA_SUCCESS)
         code = vsetuserquota(c->user, c->domain, c->text);
-    answer(c, code);
+    call_answer(c, code);
     own_settle_users(c->domain);
 }
 
@@ -218,15 +214,14 @@ int vpx_set_user_quota(const char *user, const char *domain, const char *quota) 
     int code = check_lengths(user, domain, quota, MAX_PW_QUOTA, VA_QUOTA_TOO_LONG);
     if (code != VA_SUCCESS)
         return code;
-    (void)(put(c.user, user) && put(c.domain, domain) && put(c.text, quota));
-    return run(set_user_quota, &c);
+    (void)(call_put(c.user, user) && call_put(c.domain, domain) && call_put(c.text, quota));
+    return call_run(set_user_quota, &c);
 }
 
 /* --- authentication -----------------------------------------------------------------------------
  */
 
-static void auth_user(void *argument) {
-    struct call *c = argument;
+static void auth_user(struct call *c) {
     c->code = 0;
 #ifdef USE_CDB
     if (!own_knows_user(c->user, c->domain))
@@ -239,52 +234,50 @@ int vpx_auth_user(const char *user, const char *domain, const char *password) {
     struct call c = {0};
     if (!user[0] || !domain[0] || strlen(user) > MAX_PW_NAME || strlen(domain) > MAX_PW_DOMAIN)
         return 0;
-    if (!put(c.user, user) || !put(c.domain, domain) || !put(c.text, password))
+    if (!call_put(c.user, user) || !call_put(c.domain, domain) || !call_put(c.text, password))
         return 0;
-    int code = run(auth_user, &c);
+    int code = call_run(auth_user, &c);
     return code == VPX_NO_CAGE ? code : code == 1;
 }
 
 /* --- aliases ------------------------------------------------------------------------------------
  */
 
-static void alias_add(void *argument) {
-    struct call *c = argument;
+static void alias_add(struct call *c) {
     int code = own_check_alias(c->user, c->domain, c->text);
     if (code == VA_SUCCESS)
         code = valias_insert(c->user, c->domain, c->text);
-    answer(c, code);
+    call_answer(c, code);
 }
 
 int vpx_alias_add(const char *alias, const char *domain, const char *line) {
     struct call c = {0};
-    if (!put(c.user, alias))
+    if (!call_put(c.user, alias))
         return VA_USER_NAME_TOO_LONG;
-    if (!put(c.domain, domain))
+    if (!call_put(c.domain, domain))
         return VA_DOMAIN_NAME_TOO_LONG;
-    if (!put(c.text, line))
+    if (!call_put(c.text, line))
         return VA_ALIAS_LINE_TOO_LONG;
-    return run(alias_add, &c);
+    return call_run(alias_add, &c);
 }
 
-static void alias_del(void *argument) {
-    struct call *c = argument;
+static void alias_del(struct call *c) {
     int code = own_check_alias(c->user, c->domain, "");
     if (code == VA_SUCCESS)
         code = valias_delete(c->user, c->domain);
-    answer(c, code);
+    call_answer(c, code);
 }
 
 int vpx_alias_del(const char *alias, const char *domain) {
     struct call c = {0};
-    if (!put(c.user, alias))
+    if (!call_put(c.user, alias))
         return VA_USER_NAME_TOO_LONG;
-    if (!put(c.domain, domain))
+    if (!call_put(c.domain, domain))
         return VA_DOMAIN_NAME_TOO_LONG;
-    return run(alias_del, &c);
+    return call_run(alias_del, &c);
 }
 
-static void append(struct vpx_bytes *out, const char *mark, const char *text) {
+void append(struct vpx_bytes *out, const char *mark, const char *text) {
     size_t first = strlen(mark), second = strlen(text) + 1;
     char *grown = realloc(out->data, out->size + first + second);
     if (!grown)
@@ -296,42 +289,36 @@ static void append(struct vpx_bytes *out, const char *mark, const char *text) {
 }
 
 #ifdef VALIAS
-static void alias_get(void *argument) {
-    struct call *c = argument;
+static void alias_get(struct call *c) {
     for (char *line = valias_select(c->user, c->domain); line; line = valias_select_next())
         append(c->out, "", line);
 }
 
-static void alias_get_all(void *argument) {
-    struct call *c = argument;
+static void alias_get_all(struct call *c) {
     char last[ROOM] = "";
     for (char *line = valias_select_all(c->user, c->domain); line;
          line = valias_select_all_next(c->user)) {
         if (!c->out->size || strcmp(last, c->user) != 0)
             append(c->out, "A", c->user);
-        (void)put(last, c->user);
+        (void)call_put(last, c->user);
         append(c->out, "L", line);
     }
 }
 
-static void alias_del_domain(void *argument) {
-    struct call *c = argument;
-    answer(c, valias_delete_domain(c->domain));
+static void alias_del_domain(struct call *c) {
+    call_answer(c, valias_delete_domain(c->domain));
 }
 #else
 /* The library's own list ends at the first alias without lines. */
-static void alias_get(void *argument) {
-    struct call *c = argument;
+static void alias_get(struct call *c) {
     c->code = own_alias(c->user, c->domain, &c->out->data, &c->out->size);
 }
 
-static void alias_get_all(void *argument) {
-    struct call *c = argument;
+static void alias_get_all(struct call *c) {
     c->code = own_aliases(c->domain, &c->out->data, &c->out->size);
 }
 
-static void alias_del_domain(void *argument) {
-    struct call *c = argument;
+static void alias_del_domain(struct call *c) {
     c->code = own_delete_aliases(c->domain);
 }
 #endif
@@ -341,8 +328,8 @@ int vpx_alias_get(const char *alias, const char *domain, struct vpx_bytes *out) 
     *out = (struct vpx_bytes){NULL, 0};
     if (strlen(alias) > MAX_PW_NAME || strlen(domain) > MAX_PW_DOMAIN)
         return VA_SUCCESS;
-    (void)(put(c.user, alias) && put(c.domain, domain));
-    return run(alias_get, &c);
+    (void)(call_put(c.user, alias) && call_put(c.domain, domain));
+    return call_run(alias_get, &c);
 }
 
 int vpx_alias_get_all(const char *domain, struct vpx_bytes *out) {
@@ -350,16 +337,16 @@ int vpx_alias_get_all(const char *domain, struct vpx_bytes *out) {
     *out = (struct vpx_bytes){NULL, 0};
     if (strlen(domain) > MAX_PW_DOMAIN)
         return VA_SUCCESS;
-    (void)put(c.domain, domain);
-    return run(alias_get_all, &c);
+    (void)call_put(c.domain, domain);
+    return call_run(alias_get_all, &c);
 }
 
 int vpx_alias_del_domain(const char *domain) {
     struct call c = {0};
     if (strlen(domain) > MAX_PW_DOMAIN)
         return VA_ILLEGAL_USERNAME;
-    (void)put(c.domain, domain);
-    return run(alias_del_domain, &c);
+    (void)call_put(c.domain, domain);
+    return call_run(alias_del_domain, &c);
 }
 
 /* --- around it ----------------------------------------------------------------------------------
@@ -380,15 +367,14 @@ static int copy_text(const char *text, struct vpx_bytes *out) {
     return out->data ? VA_SUCCESS : VA_MEMORY_ALLOC_ERR;
 }
 
-static void error_text(void *argument) {
-    struct call *c = argument;
+static void error_text(struct call *c) {
     const char *text = verror(c->number);
     c->code = copy_text(text ? text : "", c->out);
 }
 
 int vpx_error(int code, struct vpx_bytes *out) {
     struct call c = {.out = out, .number = code};
-    return IS_POLICY(code) ? copy_text(policy, out) : run(error_text, &c);
+    return IS_POLICY(code) ? copy_text(policy, out) : call_run(error_text, &c);
 }
 
 int vpx_configure(const char *home, const char *qmail) {

@@ -1,0 +1,42 @@
+/* A call of a real libvpopmail: what is common to real.c and real_records.c. */
+#ifndef VPX_REAL_H
+#define VPX_REAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "binding.h"
+/* The library's, in the order that they need. */
+#include "vpopmail_config.h"
+
+#include "config.h"
+#include "vpopmail.h"
+
+#include "vauth.h"
+#include "vlimits.h"
+
+/* Room for an argument: more than any that the checks let through, and than the 97 bytes of the
+ * real domain's name that the library writes over an alias domain's. */
+#define ROOM 1024
+
+struct call {
+    char user[ROOM], domain[ROOM], text[ROOM], more[ROOM];
+    unsigned uid, gid;
+    int number, code;
+    struct vpx_bytes *out;
+    void *other;
+    void (*work)(struct call *c);
+    char policy[ROOM];
+};
+
+/* Copies an argument; false where it is longer than anything the library takes. */
+bool call_put(char *to, const char *argument);
+/* Does the work in the cage, with a connection where the library has one; its code. What the call
+ * holds is wiped. */
+int call_run(void (*work)(struct call *c), struct call *c);
+/* Keeps the library's answer, with the text that goes with it. */
+void call_answer(struct call *c, int code);
+/* Adds mark, text and a NUL. */
+void append(struct vpx_bytes *out, const char *mark, const char *text);
+
+#endif
