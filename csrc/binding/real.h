@@ -23,6 +23,7 @@ struct call {
     char user[ROOM], domain[ROOM], text[ROOM], more[ROOM];
     unsigned uid, gid;
     int number, code;
+    bool asks_nobody; /* needs no server */
     struct vpx_bytes *out;
     void *other;
     void (*work)(struct call *c);

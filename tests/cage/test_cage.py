@@ -1,0 +1,535 @@
+"""A library that misbehaves (library.c), linked as a real one: nothing of it reaches the process.
+
+Each test is a script in a process of its own, on a package that is linked with that library.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+CONFIG = """\
+#define VERSION "5.6.13"
+#define USE_MYSQL 1
+#define VPOPMAILDIR "{home}"
+#define QMAILDIR "{home}/qmail"
+#define DOMAINS_DIR "domains"
+#define VPOPMAILUID {uid}
+#define VPOPMAILGID {gid}
+"""
+MORE = """\
+#include <stdint.h>
+typedef uint64_t storage_t;
+struct vlimits;
+char *default_domain(void);
+void lowerit(char *);
+int readuserquota(const char *dir, storage_t *bytes, storage_t *messages);
+int vlimits_get_flag_mask(struct vlimits *limits);
+#endif
+"""
+START = """\
+import os, sys, threading, time
+import vpopmail_ext as v
+import warnings
+warnings.simplefilter("ignore")
+
+def call(what, password="password"):
+    '''Makes the library do that; returns the text of its code.'''
+    v.vpopmail_passwd(what, "example.com", password)
+    return v.vpopmail_error()
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the library below a directory, and beside it the package that is linked with it."""
+    top = tmp_path_factory.mktemp("cage")
+    home = top / "vpopmail"
+    for name in ("include", "lib", "etc", "domains", "qmail"):
+        (home / name).mkdir(parents=True)
+    config = CONFIG.format(home=home, uid=os.getuid(), gid=os.getgid())
+    for name in ("vpopmail_config.h", "config.h"):
+        (home / "include" / name).write_text(config)
+    bundled = TOP / "csrc/libvpopmail/include"
+    for name in ("vpopmail.h", "vauth.h", "vlimits.h"):
+        shutil.copy(bundled / name, home / "include")
+    header = home / "include/vpopmail.h"
+    header.write_text(header.read_text().rsplit("#endif", 1)[0] + MORE)
+    (home / "etc/inc_deps").write_text(f"-I{home}/include\n")
+    (home / "etc/lib_deps").write_text(f"-L{home}/lib -lvpopmail  -lcrypt\n")
+    source = Path(__file__).with_name("library.c")
+    build = ["gcc", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fPIC", "-g", f"-I{home}/include"]
+    subprocess.run([*build, "-c", source, "-o", home / "lib/a.o"], check=True)
+    subprocess.run(["ar", "rcs", home / "lib/libvpopmail.a", home / "lib/a.o"], check=True)
+    # In a copy, so that the module there is not taken for the checkout's.
+    copy = top / "copy"
+    for name in ("csrc", "linking", "vpopmail_ext"):
+        shutil.copytree(
+            TOP / name, copy / name, ignore=shutil.ignore_patterns("*.so", "_binding.c")
+        )
+    shutil.copy(TOP / "setup.py", copy)
+    shutil.copy(TOP / "pyproject.toml", copy)
+    shutil.copy(TOP / "README.md", copy)
+    shutil.copy(TOP / "LICENSE", copy)
+    environment = {**os.environ, "VPOPMAIL_HOME": str(home), "VPOPMAIL_EXT_LIBRARY": "real"}
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=copy,
+        env=environment,
+        check=True,
+    )
+    return top
+
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(place: Path) -> Run:
+    """Return what runs a script on the linked package and returns what it prints."""
+
+    def run_script(script: str, *, status: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", START + textwrap.dedent(script)],
+            env={**os.environ, "PYTHONPATH": str(place / "copy"), "HOME_DIR": str(place)},
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout
+        return done.stdout
+
+    yield run_script
+    for name in ("server", "needed"):
+        (place / "vpopmail" / name).unlink(missing_ok=True)
+
+
+def test_it_is_linked(run: Run, place: Path) -> None:
+    out = run("print(v.info().library, v.info().auth_module, v.info().library_path)")
+    assert out == f"real mysql {place}/vpopmail/lib/libvpopmail.a\n"
+
+
+def test_another_home_is_refused_with_both(run: Run, place: Path) -> None:
+    out = run(
+        """
+        v.configure(home=os.environ["HOME_DIR"] + "/vpopmail/")
+        try:
+            v.configure(home="/elsewhere")
+        except ValueError as error:
+            print(error)
+        """
+    )
+    assert f"{place}/vpopmail and {place}/vpopmail/qmail compiled" in out
+    assert "cannot use /elsewhere and" in out
+
+
+def test_the_working_directory_and_umask_stay(run: Run) -> None:
+    run(
+        """
+        os.umask(0o27)
+        before = os.getcwd()
+        assert call("wander") == "text of 0", v.vpopmail_error()
+        assert call("wander") == "text of 0", "not where it was for the library"
+        assert os.getcwd() == before
+        assert os.umask(0) == 0o27
+        """
+    )
+
+
+def test_words_are_logged_and_not_printed(run: Run) -> None:
+    out = run(
+        """
+        import logging
+        lines = []
+        class Keep(logging.Handler):
+            def emit(self, record):
+                lines.append((record.name, record.levelname, record.getMessage()))
+        logging.getLogger("vpopmail_ext").addHandler(Keep())
+        logging.getLogger("vpopmail_ext").setLevel(logging.INFO)
+        call("print")
+        sys.stdout.write(repr(lines))
+        """
+    )
+    said = [
+        "perror: No such file or directory",
+        *["printf 1", "puts", "fputs", "c", "fwrite", "fprintf", "syslog line", "write", "program"],
+        "complaint",
+    ]
+    assert out == repr([("vpopmail_ext", "INFO", f"libvpopmail: {line}") for line in said])
+
+
+def test_descriptors_are_the_processs_own(run: Run) -> None:
+    run(
+        """
+        before = sorted(os.listdir("/proc/self/fd"))
+        count = call("count")
+        for _ in range(50):
+            call("leak")
+        assert call("count") == count == "text of -3", call("count")
+        assert sorted(os.listdir("/proc/self/fd")) == before
+        """
+    )
+
+
+def test_the_cage_holds_no_copy_of_a_descriptor(run: Run) -> None:
+    run(
+        """
+        r, w = os.pipe()
+        call("count")
+        os.close(w)
+        assert os.read(r, 1) == b""
+        """
+    )
+
+
+def test_exit_is_an_error_of_the_call(run: Run) -> None:
+    run(
+        """
+        assert call("exit") == "text of -23", v.vpopmail_error()
+        assert call("count") == "text of -3"
+        """
+    )
+
+
+def test_the_librarys_child_ends_as_itself(run: Run) -> None:
+    out = run(
+        """
+        import atexit
+        atexit.register(print, "at exit", os.getpid() == int(sys.argv[1]) if sys.argv[1:] else "")
+        sys.stdout.write("once ")
+        assert call("child") == "text of 0", v.vpopmail_error()
+        """
+    )
+    assert out == "once at exit \n"
+
+
+def test_arguments_may_be_written_over(run: Run) -> None:
+    run(
+        """
+        domain, password = "example.com", "password"
+        assert v.vpopmail_passwd("overwrite", domain, password)
+        assert (domain, password) == ("example.com", "pass" + "word")
+        """
+    )
+
+
+def test_no_process_but_qmail_send_is_signalled(run: Run) -> None:
+    run('assert call("signal") == "text of 0"')
+
+
+def test_the_processs_random_numbers_are_its_own(run: Run) -> None:
+    run(
+        """
+        import ctypes
+        libc = ctypes.CDLL(None)
+        libc.srand(7)
+        first = [libc.rand() for _ in range(4)]
+        libc.srand(7)
+        call("seed")
+        assert [libc.rand() for _ in range(4)] == first
+        """
+    )
+
+
+def test_others_see_nothing_while_it_is_called(run: Run) -> None:
+    out = run(
+        """
+        looks, changes, done = 0, set(), False
+        fd = os.open("/proc/self/status", os.O_RDONLY)
+        def umask():
+            text = os.pread(fd, 4096, 0)
+            return text[text.index(b"Umask"):].split()[1]
+        def look():
+            return os.getcwd(), umask(), tuple(sorted(os.listdir("/proc/self/fd")))
+        before = look()
+        def poll():
+            global looks
+            while not done:
+                now = look()
+                looks += 1
+                if now != before:
+                    changes.add(now)
+        thread = threading.Thread(target=poll)
+        thread.start()
+        for _ in range(2500):
+            call("wander"), call("leak"), call("print"), call("exit")
+        done = True
+        thread.join()
+        print(looks > 100, changes)
+        """
+    )
+    assert out == "True set()\n"
+
+
+def test_any_number_of_threads(run: Run) -> None:
+    run(
+        """
+        wrong = []
+        def work(base):
+            for i in range(base, base + 300):
+                if call("number", str(i)) != f"text of {-i}":
+                    wrong.append(i)
+        threads = [threading.Thread(target=work, args=(1000 * n,)) for n in range(1, 9)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        assert not wrong, wrong[:9]
+        """
+    )
+
+
+def test_threads_come_and_go(run: Run) -> None:
+    run(
+        """
+        for _ in range(200):
+            thread = threading.Thread(target=call, args=("count",))
+            thread.start()
+            thread.join()
+        assert len(os.listdir("/proc/self/task")) == 2
+        """
+    )
+
+
+def test_the_text_of_a_policy_code_is_the_threads(run: Run) -> None:
+    run(
+        """
+        def add():
+            v.vpopmail_add_user("someone", "example.com", "pw")
+            assert v.vpopmail_error() == "text of -70"
+        add()
+        thread = threading.Thread(target=add)
+        thread.start()
+        thread.join()
+        """
+    )
+
+
+def test_authentication(run: Run) -> None:
+    run(
+        """
+        assert v.vpopmail_auth_user("joe", "example.com", "right") is True
+        assert v.vpopmail_auth_user("joe", "example.com", "wrong") is False
+        """
+    )
+
+
+def test_ctrl_c_is_seen_when_the_call_ends(run: Run) -> None:
+    run(
+        """
+        import signal
+        started = time.monotonic()
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            call("sleep")
+            raise SystemExit("no interrupt")
+        except KeyboardInterrupt:
+            pass
+        assert time.monotonic() - started >= 0.4
+        assert call("count") == "text of -3"
+        """
+    )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_forked_child_has_a_cage_of_its_own(run: Run, when: str) -> None:
+    run(
+        f"""
+        if {when == "after"}:
+            call("count")
+        children = []
+        for _ in range(4):
+            child = os.fork()
+            if not child:
+                fine = call("count") == "text of -3" and call("wander") == call("wander")
+                os._exit(0 if fine and call("number", "9") == "text of -9" else 1)
+            children.append(child)
+        assert call("count") == "text of -3"
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+        """
+    )
+
+
+def test_a_fork_while_others_call(run: Run) -> None:
+    run(
+        """
+        done = False
+        def work():
+            while not done:
+                call("number", "5")
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads: thread.start()
+        for _ in range(20):
+            child = os.fork()
+            if not child:
+                os._exit(0 if call("number", "9") == "text of -9" else 1)
+            assert os.waitpid(child, 0)[1] == 0
+        done = True
+        for thread in threads: thread.join()
+        """
+    )
+
+
+SERVER = """
+import socket
+path = os.environ["HOME_DIR"] + "/vpopmail/server"
+log = []
+def serve():
+    '''Answers an A, and keeps what it is asked by each connection.'''
+    while True:
+        try:
+            connection = listener.accept()[0]
+        except OSError:
+            return
+        log.append([])
+        threading.Thread(target=talk, args=(connection, log[-1]), daemon=True).start()
+def talk(connection, said):
+    connections.append(connection)
+    while byte := connection.recv(1):
+        said.append(byte)
+        if byte == b"A":
+            connection.sendall(b"a")
+    said.append(b"")
+def start():
+    global listener, connections
+    connections = []
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    threading.Thread(target=serve, daemon=True).start()
+def stop():
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    os.unlink(path)
+    for connection in connections:
+        connection.shutdown(socket.SHUT_RDWR)
+def wait(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, log
+        time.sleep(0.01)
+"""
+
+
+def with_server(script: str) -> str:
+    return SERVER + textwrap.dedent(script)
+
+
+def test_a_connection_is_kept(run: Run) -> None:
+    run(
+        with_server(
+            """
+            start()
+            assert [call("ask") for _ in range(5)] == ["text of 0"] * 5
+            assert log == [[b"A"] * 5]
+            """
+        )
+    )
+
+
+def test_a_lost_connection_is_made_again(run: Run) -> None:
+    run(
+        with_server(
+            """
+            open(os.environ["HOME_DIR"] + "/vpopmail/needed", "w").close()
+            assert call("ask") == "text of -23", v.vpopmail_error()
+            start()
+            assert call("ask") == "text of 0", v.vpopmail_error()
+            stop()
+            assert call("ask") == "text of -23", v.vpopmail_error()
+            assert v.vpopmail_auth_user("joe", "example.com", "right") is False
+            start()
+            assert call("ask") == "text of 0"
+            assert v.vpopmail_auth_user("joe", "example.com", "right") is True
+            """
+        )
+    )
+
+
+def test_a_forked_child_leaves_the_parents_connection_alone(run: Run) -> None:
+    run(
+        with_server(
+            """
+            start()
+            call("ask")
+            child = os.fork()
+            if not child:
+                os._exit(0 if call("ask") == call("ask") == "text of 0" else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert call("ask") == "text of 0"
+            wait(lambda: len(log) == 2 and log[1][-1] == b"")
+            assert log == [[b"A", b"A"], [b"A", b"A", b""]], log
+            """
+        )
+    )
+
+
+def test_the_connection_is_closed_at_exit(run: Run, place: Path) -> None:
+    out = run(
+        with_server(
+            """
+            import subprocess
+            start()
+            script = "import vpopmail_ext as v; v.vpopmail_passwd('ask', 'example.com', 'p')"
+            subprocess.run([sys.executable, "-c", script], check=True)
+            wait(lambda: log and log[0][-1] == b"")
+            print(log)
+            """
+        )
+    )
+    assert out == "[[b'A', b'Q', b'']]\n"
+
+
+def test_a_subinterpreter_is_refused(run: Run) -> None:
+    out = run(
+        """
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        there = interpreters.create()
+        script = (
+            "try:\\n import vpopmail_ext\\nexcept ImportError as error:\\n"
+            " import sys; sys.stderr.write(str(error))"
+        )
+        interpreters.run_string(there, script)
+        """
+    )
+    assert "can't be imported in a subinterpreter" in out
+    assert "WSGIApplicationGroup %{GLOBAL}" in out
+
+
+def test_a_system_that_refuses_the_cage(run: Run) -> None:
+    out = run(
+        """
+        import ctypes, platform, struct
+        number = {"x86_64": 272, "aarch64": 97}[platform.machine()]
+        # unshare() is EPERM from here on, as in a container with a strict seccomp profile.
+        program = b"".join(
+            struct.pack("HBBI", *one)
+            for one in (
+                (0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, 0x50001), (6, 0, 0, 0x7FFF0000)
+            )
+        )
+        code = ctypes.create_string_buffer(program)
+        filter = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 4, ctypes.addressof(code)))
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter) == 0
+        for name in ("vpopmail_passwd", "vpopmail_auth_user"):
+            try:
+                getattr(v, name)("joe", "example.com", "password")
+            except OSError as error:
+                print(error)
+        """
+    )
+    assert out.count("the system refuses unshare(CLONE_FS | CLONE_FILES)") == 2
+    assert "VPOPMAIL_EXT_LIBRARY=bundled" in out
