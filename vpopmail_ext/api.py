@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from vpopmail_ext import calls, doctor
-from vpopmail_ext._binding import ffi, lib
+from vpopmail_ext._binding import ffi
 from vpopmail_ext.errors import (
     Code,
     InvalidName,
@@ -27,6 +27,7 @@ from vpopmail_ext.errors import (
     VpopmailError,
 )
 from vpopmail_ext.info import copy_out, home_dir, info
+from vpopmail_ext.linked import lib
 from vpopmail_ext.records import (
     Alias,
     Denied,

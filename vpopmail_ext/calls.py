@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from vpopmail_ext import exec_tools
-from vpopmail_ext._binding import lib
 from vpopmail_ext.errors import (
     Code,
     InvalidValue,
@@ -16,6 +15,7 @@ from vpopmail_ext.errors import (
     error_of,
 )
 from vpopmail_ext.info import copy_out, info, tool_path
+from vpopmail_ext.linked import lib
 from vpopmail_ext.records import Domain, Quota, User, UserFlags, is_apop
 
 _DOMAIN_FIELDS = 5

@@ -25,7 +25,7 @@ class Caged:
     """The functions of a linked real library, with the same names as the compiled module's."""
 
     def __init__(self, raw: Any) -> None:
-        for name in dir(raw):
+        for name in (name for name in dir(raw) if not name.startswith("_")):
             value = getattr(raw, name)
             setattr(self, name, self._heard(raw, value) if callable(value) else value)
 

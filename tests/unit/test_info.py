@@ -46,6 +46,9 @@ def example(**changes: Any) -> v.Info:
         library_path="/lib/_binding.so",
         auth_module="cdb",
         sql_aliases=False,
+        password_policy=True,
+        user_name_max=64,
+        gecos_max=64,
         qmail="/var/qmail",
         version="0.1.0",
     )
@@ -66,13 +69,16 @@ def test_rows_are_phpinfo_s_then_the_others() -> None:
         ("vpopmail library path", "/lib/_binding.so"),
         ("vpopmail auth module", "cdb"),
         ("vpopmail aliases in SQL", "no"),
+        ("vpopmail password policy", "yes"),
+        ("vpopmail longest user name, gecos", "64, 64"),
         ("qmail dir", "/var/qmail"),
         ("vpopmail_ext version", "0.1.0"),
     ]
 
 
 def test_rows_of_another_library() -> None:
-    rows = dict(example(valias=False, sql_aliases=True).rows())
+    rows = dict(example(valias=False, sql_aliases=True, password_policy=False).rows())
+    assert rows["vpopmail password policy"] == "no"
     assert rows["vpopmail valias support"] == "Not supported by vpopmail"
     assert rows["vpopmail aliases in SQL"] == "yes"
 
@@ -90,13 +96,14 @@ def test_info_of_what_is_linked() -> None:
 
 @pytest.mark.parametrize("bundled", [0, 1])
 def test_info_of_either_library(monkeypatch: pytest.MonkeyPatch, bundled: int) -> None:
-    texts = [ffi.new("char[]", text) for text in (b"5.4.33", b"mysql")]  # type: ignore[call-arg]
+    path = b"" if bundled else b"/home/lib/libvpopmail.a"
+    texts = [ffi.new("char[]", text) for text in (b"5.4.33", b"mysql", path)]  # type: ignore[call-arg]
 
     def tell(out: Any) -> None:
         out.bundled, out.has_valias, out.uid, out.gid = bundled, 1, 89, 90
-        out.version, out.auth_module = texts
+        out.version, out.auth_module, out.path = texts
+        out.has_policy, out.max_user, out.max_gecos = 0, 32, 48
 
-    home = v.info().home
     names = ("vpx_home", "vpx_qmail", "vpx_free")
     library = SimpleNamespace(
         vpx_library=tell, **{name: getattr(real_library, name) for name in names}
@@ -105,12 +112,13 @@ def test_info_of_either_library(monkeypatch: pytest.MonkeyPatch, bundled: int) -
     info = v.info()
     assert (info.vpopmail_version, info.auth_module) == ("5.4.33", "mysql")
     assert (info.uid, info.gid, info.sql_aliases) == (89, 90, True)
+    assert (info.password_policy, info.user_name_max, info.gecos_max) == (False, 32, 48)
     if bundled:
         assert info.library == "bundled"
         assert Path(info.library_path).name.startswith("_binding.")
     else:
         assert info.library == "real"
-        assert info.library_path == f"{home}/lib/libvpopmail.a"
+        assert info.library_path == "/home/lib/libvpopmail.a"
 
 
 def configurable() -> None:

@@ -473,8 +473,8 @@ def test_a_failed_program_warns_with_its_status(
         (("10MB",), (b"-q", b"10MB")),
         (("-1", "-x@y.z"), (b"-q", b"-1", b"-e", b"-x@y.z")),
         (("", "postmaster"), (b"-b",)),
-        (("NOQUOTA", "", False), (b"-q", b"NOQUOTA", b"-a")),
-        ((5, None, 1), (b"-q", b"5", b"-a")),
+        (("NOQUOTA", "", False), (b"-q", b"NOQUOTA")),
+        ((5, None, 1), (b"-q", b"5")),
     ],
 )
 def test_options_of_add_domain_ex(
