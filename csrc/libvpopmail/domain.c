@@ -427,13 +427,20 @@ char *vpopmail_real_domain(const char *domain) {
     return name;
 }
 
+static bool has_assign(const struct home *home) {
+    int users = home_dir(home->qmail, "users");
+    bool has = users >= 0 && faccessat(users, "assign", F_OK, 0) == 0;
+    fd_close(users);
+    return has;
+}
+
 int vpopmail_alias_domains(const char *domain, char **names) {
     struct home home = {0};
     struct buf text = {0}, out = {0};
     char *real = lower_dup(domain);
     int code = real ? home_hold(&home) : VA_MEMORY_ALLOC_ERR, count = 0;
     if (code == VA_SUCCESS)
-        code = assign_read(&home, &text);
+        code = has_assign(&home) ? assign_read(&home, &text) : VA_CANNOT_READ_ASSIGN;
     if (code == VA_SUCCESS)
         code = names_of(&text, real, true, &out);
     for (size_t i = 0; i < out.len; i++)

@@ -602,6 +602,13 @@ def test_delete_what_is_not_there(example: Home) -> None:
     assert domains(example) == ALL
 
 
+def test_delete_without_assign(tools: Home) -> None:
+    for arguments in (["example.com"], ["-f", "example.com"]):
+        done = run(tools, "vdeldomain", *arguments)
+        words = "Error: Can't get domain entries - can't read users/assign file\n"
+        assert (done.code, done.out, done.err) == (-37, words, "")
+
+
 # --- vaddaliasdomain -----------------------------------------------------------------------------
 
 

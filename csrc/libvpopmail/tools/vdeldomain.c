@@ -28,13 +28,16 @@ static int delete_domain(char *domain, bool force) {
     char *names = NULL;
     char *real = vpopmail_real_domain(domain);
     bool is_alias = real && strcasecmp(real, domain) != 0;
-    int count = real && !is_alias ? vpopmail_alias_domains(domain, &names) : 0, code = VA_SUCCESS;
+    int count = is_alias ? 0 : vpopmail_alias_domains(domain, &names), code = VA_SUCCESS;
     free(real);
-    if (count > 0 && !force) {
+    if (count < 0) {
+        printf("Error: Can't get domain entries - %s\n", verror(count));
+        code = count;
+    } else if (count > 0 && !force) {
         list("Warning: Alias domains exist:", names);
         puts("   use -f to force delete of domain and all aliases");
     } else {
-        code = count < 0 ? count : vdeldomain(domain);
+        code = vdeldomain(domain);
         if (code != VA_SUCCESS)
             code = tool_fail(code);
         else if (count > 0)
