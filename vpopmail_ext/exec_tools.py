@@ -5,7 +5,7 @@ import os
 import subprocess
 
 from vpopmail_ext.info import home_dir, qmail_dir, tool_path
-from vpopmail_ext.linked import log_lines
+from vpopmail_ext.linked import lib, log_lines
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
@@ -20,7 +20,8 @@ def run(tool: str, *arguments: bytes) -> int:
     There is no shell, but the status is what one would tell: 128 + N where signal N ended the
     program, 127 where it is not there, 126 where it can't be started. The program gets
     ``VPOPMAIL_HOME`` and ``QMAIL_HOME``, so that the bundled programs act on the configured
-    directories; it reads nothing, and what it prints is logged (logger ``vpopmail_ext``, level
+    directories, and a umask of 077, since vpopmail's own write files with hashes by the umask that
+    they get; it reads nothing, and what it prints is logged (logger ``vpopmail_ext``, level
     INFO). The arguments are not logged, since one may be a password; while the program runs, the
     system's process list shows them to every local user, as with the PHP extension.
     """
@@ -32,6 +33,7 @@ def run(tool: str, *arguments: bytes) -> int:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "VPOPMAIL_HOME": home_dir(), "QMAIL_HOME": qmail_dir()},
+            umask=0o077,
             check=False,
         )
     except FileNotFoundError:
@@ -45,5 +47,6 @@ def run(tool: str, *arguments: bytes) -> int:
         _log.error("%s can't be run: %s", path, error.strerror)
         return NOT_EXECUTABLE
     log_lines(tool, done.stdout)
+    lib.vpx_settle()
     _log.debug("%s: exit status %d", path, done.returncode)
     return done.returncode if done.returncode >= 0 else SIGNALLED - done.returncode

@@ -132,5 +132,8 @@ int vpx_qmail(struct vpx_bytes *out);
  * function that returns a code returns VPX_NO_CAGE where the system does not allow that thread. */
 #define VPX_NO_CAGE -1000
 void vpx_words(struct vpx_bytes *out);
+/* To be called after one of vpopmail's own programs has changed the domains: syncs and modes, as
+ * after the functions. 0 or VPX_NO_CAGE. */
+int vpx_settle(void);
 /* Ends what a real library keeps open, and the cage. */
 void vpx_close(void);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cage.h"
 #include "error.h"
 #include "include/vauth.h"
 #include "maildir.h"
@@ -19,6 +20,8 @@
 
 /* The longest line of users/assign that the real library writes and reads whole. */
 #define ASSIGN_LINE_MAX 298
+/* The longest line of vpasswd, whose fields have their own limits. */
+#define VPASSWD_LINE_MAX 600
 /* What the directory that a domain is hashed into adds to its path. */
 #define HASH_MAX 6
 
@@ -135,6 +138,40 @@ int own_check_user(const char *user, const char *domain) {
         maildir_check(&s.store, s.domain.path, a.dir) == -ELOOP)
         code = VA_ILLEGAL_USERNAME;
     account_free(&a);
+    session_end(&s);
+    return code;
+}
+
+/* The number of the first line that is not sound; 0 for none. */
+static unsigned long unsound_line(const struct buf *text) {
+    struct span rest = {text->data, text->len}, line;
+    struct account a = {0};
+    unsigned long number = 0;
+    bool sound = true;
+    while (sound && span_line(&rest, &line)) {
+        number++;
+        sound = line.len <= VPASSWD_LINE_MAX && !memchr(line.data, '\0', line.len) &&
+                account_parse(&a, line) && a.name.len > 0;
+        account_free(&a);
+    }
+    return sound ? 0 : number;
+}
+
+int own_check_store(const char *domain) {
+    struct session s;
+    struct buf text = {0}, words = {0};
+    unsigned long number = 0;
+    int code = VA_SUCCESS;
+    if (session_begin(&s, "", domain) > 0 && s.store.dir >= 0 && store_list(&s.store, &text) == 0)
+        number = unsound_line(&text);
+    if (number) {
+        buf_fmt(&words, "%s/vpasswd: line %lu is malformed; correct or delete it\n", s.domain.path,
+                number);
+        cage_say(words.data, words.len);
+        code = VA_COULD_NOT_UPDATE_FILE;
+    }
+    buf_free(&text);
+    buf_free(&words);
     session_end(&s);
     return code;
 }

@@ -19,6 +19,9 @@ int own_check_alias(const char *alias, const char *domain, const char *line);
 /* A user in vpasswd: also for a line there that is not sound, and a directory that is a link. */
 int own_check_user(const char *user, const char *domain);
 
+/* Whether vpasswd can be read by the library, which crashes on some lines that are not sound; what
+ * is wrong with it is among the words. */
+int own_check_store(const char *domain);
 /* Whether vpasswd.cdb has a sound line for the user. */
 bool own_knows_user(const char *user, const char *domain);
 

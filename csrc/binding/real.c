@@ -138,6 +138,8 @@ int vpx_add_alias_domain(const char *alias_domain, const char *real_domain) {
 static void add_user(struct call *c) {
     int code = own_check_add_user(c->user, c->domain, c->text, c->more);
     if (code == VA_SUCCESS)
+        code = CHECK_STORE(c->domain);
+    if (code == VA_SUCCESS)
         code = vadduser(c->user, c->domain, c->text, c->more, c->number);
     call_answer(c, code);
     own_settle_users(c->domain);
@@ -160,6 +162,8 @@ int vpx_add_user(const char *user, const char *domain, const char *password, con
 static void del_user(struct call *c) {
     int code = c->user[0] ? own_check_user(c->user, c->domain) : VA_ILLEGAL_USERNAME;
     if (code == VA_SUCCESS)
+        code = CHECK_STORE(c->domain);
+    if (code == VA_SUCCESS)
         code = vdeluser(c->user, c->domain);
     call_answer(c, code);
     own_settle_users(c->domain);
@@ -175,7 +179,10 @@ int vpx_del_user(const char *user, const char *domain) {
 }
 
 static void passwd(struct call *c) {
-    call_answer(c, vpasswd(c->user, c->domain, c->text, c->number));
+    int code = CHECK_STORE(c->domain);
+    if (code == VA_SUCCESS)
+        code = vpasswd(c->user, c->domain, c->text, c->number);
+    call_answer(c, code);
     own_settle_users(c->domain);
 }
 
@@ -203,6 +210,8 @@ int vpx_passwd(const char *user, const char *domain, const char *password, int a
 
 static void set_user_quota(struct call *c) {
     int code = own_check_user(c->user, c->domain);
+    if (code == VA_SUCCESS)
+        code = CHECK_STORE(c->domain);
     if (code == VA_SUCCESS)
         code = vsetuserquota(c->user, c->domain, c->text);
     call_answer(c, code);
@@ -404,6 +413,16 @@ int vpx_home(struct vpx_bytes *out) {
 
 int vpx_qmail(struct vpx_bytes *out) {
     return copy_text(QMAILDIR, out);
+}
+
+static void settle(struct call *c) {
+    (void)c;
+    own_settle_domains();
+}
+
+int vpx_settle(void) {
+    struct call c = {.asks_nobody = true};
+    return call_run(settle, &c);
 }
 
 static void end(void *argument) {

@@ -30,6 +30,14 @@ struct call {
     char policy[ROOM];
 };
 
+/* Before each call that reads a domain's vpasswd line by line, which crashes the library where one
+ * is not sound. */
+#ifdef USE_CDB
+#define CHECK_STORE(domain) own_check_store(domain)
+#else
+#define CHECK_STORE(domain) VA_SUCCESS
+#endif
+
 /* Copies an argument; false where it is longer than anything the library takes. */
 bool call_put(char *to, const char *argument);
 /* Does the work in the cage, with a connection where the library has one; its code. What the call

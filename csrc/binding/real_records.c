@@ -181,6 +181,9 @@ static void users(struct call *c) {
         return;
     }
 #endif
+    c->code = CHECK_STORE(c->domain);
+    if (c->code != VA_SUCCESS)
+        return;
     unsigned mask =
         vget_limits(c->domain, &limits) == 0 ? (unsigned)vlimits_get_flag_mask(&limits) : 0;
     for (struct vqpasswd *pw = vauth_getall(c->domain, 1, 0); pw;
@@ -230,7 +233,10 @@ static void set_flags(struct call *c) {
     if (!pw)
         return;
     pw->pw_gid = (gid_t)c->number;
-    call_answer(c, vauth_setpw(pw, c->domain));
+    int code = CHECK_STORE(c->domain);
+    if (code == VA_SUCCESS)
+        code = vauth_setpw(pw, c->domain);
+    call_answer(c, code);
     own_settle_users(c->domain);
 }
 
@@ -288,7 +294,10 @@ int vpx_quota_usage(const char *name, const char *domain, unsigned long long *by
 
 static void rebuild(struct call *c) {
     struct place p;
-    call_answer(c, find_domain(c, &p) ? vmkpasswd(c->domain) : VA_DOMAIN_DOES_NOT_EXIST);
+    int code = find_domain(c, &p) ? CHECK_STORE(c->domain) : VA_DOMAIN_DOES_NOT_EXIST;
+    if (code == VA_SUCCESS)
+        code = vmkpasswd(c->domain);
+    call_answer(c, code);
     own_settle_users(c->domain);
 }
 

@@ -7,7 +7,7 @@ from dataclasses import astuple
 
 from tests.conformance.replay import perform
 
-# As for the traces: under another one the original's programs write wider files than its functions.
+# What is not written by its own mode is written by the umask: the traces have this one.
 os.umask(0o077)
 for line in sys.stdin:
     function, arguments = json.loads(line)

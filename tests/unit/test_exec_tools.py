@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +56,29 @@ def test_faults_13_arguments_arrive_whole(tool: Tool, caplog: pytest.LogCaptureF
         "tool: [$(id); *]",
         "tool: [\\xe9]",
     ]
+
+
+def test_faults_2_a_program_writes_no_wide_file(
+    tool: Tool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "vpopmail_ext")
+    before = os.umask(0o002)
+    try:
+        tool("umask")
+        assert exec_tools.run("tool") == 0
+        assert os.umask(0o002) == 0o002
+    finally:
+        os.umask(before)
+    assert logged(caplog, logging.INFO) == ["tool: 0077"]
+
+
+def test_faults_22_what_a_program_wrote_is_looked_after(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(exec_tools, "lib", SimpleNamespace(vpx_settle=lambda: done.append("done")))
+    tool("exit 3")
+    assert (exec_tools.run("tool"), done) == (3, ["done"])
 
 
 def test_faults_4_what_a_program_prints_is_logged(
