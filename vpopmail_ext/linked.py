@@ -30,15 +30,17 @@ class Caged:
             setattr(self, name, self._heard(raw, value) if callable(value) else value)
 
     def _heard(self, raw: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        has_words, no_cage = raw.vpx_has_words, raw.VPX_NO_CAGE
+
         @wraps(function, assigned=("__name__",))
         def call(*arguments: Any) -> Any:
             result = function(*arguments)
-            said = ffi.new("struct vpx_bytes *")
-            raw.vpx_words(said)
-            if said.size:
-                log_lines("libvpopmail", ffi.unpack(said.data, said.size))
+            if has_words():
+                said = ffi.new("struct vpx_bytes *")
+                raw.vpx_words(said)
+                log_lines("libvpopmail", ffi.unpack(said.data, said.size) if said.size else b"")
                 raw.vpx_free(said)
-            if result == raw.VPX_NO_CAGE:
+            if result == no_cage:
                 raise OSError(
                     errno.EPERM,
                     "libvpopmail can't be given a working directory and descriptors of its own: "

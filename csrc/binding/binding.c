@@ -206,6 +206,10 @@ int vpx_qmail(struct vpx_bytes *out) {
     return told(vpopmail_get_qmail, out);
 }
 
+int vpx_has_words(void) {
+    return 0;
+}
+
 void vpx_words(struct vpx_bytes *out) {
     *out = (struct vpx_bytes){NULL, 0};
 }

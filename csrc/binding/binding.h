@@ -131,6 +131,7 @@ int vpx_qmail(struct vpx_bytes *out);
 /* A real library's words since the last time; it is called in a thread of its own, a cage. Every
  * function that returns a code returns VPX_NO_CAGE where the system does not allow that thread. */
 #define VPX_NO_CAGE -1000
+int vpx_has_words(void);
 void vpx_words(struct vpx_bytes *out);
 /* To be called after one of vpopmail's own programs has changed the domains: syncs and modes, as
  * after the functions. 0 or VPX_NO_CAGE. */

@@ -45,7 +45,7 @@ static struct {
 
 static pthread_mutex_t words_lock = PTHREAD_MUTEX_INITIALIZER;
 static char *words;
-static size_t words_size;
+static _Atomic size_t words_size;
 
 static _Thread_local bool here;
 static jmp_buf out;
@@ -155,6 +155,10 @@ static void collect_words(void) {
     pthread_mutex_unlock(&words_lock);
     (void)!ftruncate(OUTPUT, 0);
     lseek(OUTPUT, 0, SEEK_SET);
+}
+
+bool cage_has_words(void) {
+    return words_size > 0;
 }
 
 void cage_words(char **text, size_t *size) {

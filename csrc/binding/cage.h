@@ -30,6 +30,7 @@ bool cage_lost_connection(void);
 /* Puts words among what the library has printed. Only there. */
 void cage_say(const char *words, size_t size);
 
+bool cage_has_words(void);
 /* Takes what has been printed since the last time; *words to be freed. */
 void cage_words(char **words, size_t *size);
 

@@ -434,6 +434,10 @@ void vpx_close(void) {
     cage_close(end, NULL);
 }
 
+int vpx_has_words(void) {
+    return cage_has_words();
+}
+
 void vpx_words(struct vpx_bytes *out) {
     cage_words(&out->data, &out->size);
 }

@@ -33,6 +33,9 @@ class Raw:
     def vpx_close(self) -> None:
         pass
 
+    def vpx_has_words(self) -> int:
+        return len(self.words)
+
     def vpx_words(self, out: Any) -> None:
         self._kept = ffi.new("char[]", self.words)  # type: ignore[call-arg]
         out.data, out.size = self._kept, len(self.words)
