@@ -29,8 +29,10 @@ check: $(VENV)/ready
 	$(PY) -m mypy
 	git ls-files -- "csrc/*.[ch]" | xargs $(VENV)/bin/clang-format --dry-run -Werror
 	CFLAGS="-Wconversion -Werror" ./build_libvpopmail.sh --prefix "$(CURDIR)/build/check/vpopmail" --qmail /var/qmail
-	gcc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wconversion -Werror -O2 -Icsrc/libvpopmail/include \
-	    -c csrc/binding/binding.c -o build/check/binding.o
+	for file in binding own cage wrap; do \
+	    gcc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wconversion -Werror -O2 -Icsrc/libvpopmail/include \
+	        -iquote csrc/libvpopmail -c csrc/binding/$$file.c -o build/check/$$file.o || exit 1; \
+	done
 
 format: $(VENV)/ready
 	$(PY) -m ruff check --fix .
