@@ -15,10 +15,13 @@ import cffi
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 
-from linking.find import CFLAGS, ROOT, Library, bundled, compiler, files, find_library, link, run
+from linking.find import bundled, find_library
+from linking.probe import CFLAGS, ROOT, Library, compiler, files, link, run
 
 HEADER = "csrc/binding/binding.h"
 OWN = "csrc/binding/own.c"
+# Objects without machine code have no symbols to hide or to wrap.
+NO_LTO = "-fno-lto"
 # What a real library calls that must not reach the process; csrc/binding/wrap.c.
 WRAPPED = [
     *["printf", "fprintf", "vprintf", "vfprintf", "__printf_chk", "__fprintf_chk"],
@@ -74,20 +77,22 @@ def check_headers() -> None:
 
 def describe(extension: Extension, library: Library, extra: list[str]) -> None:
     """Tell an extension module what it is made of."""
-    sources = ["csrc/binding/binding.c"]
+    sources, depends = ["csrc/binding/binding.c"], [*library.depends, *files("csrc/binding/*")]
     compile_flags, link_flags = [*CFLAGS, *extra], [*library.link_flags, *extra]
     if not library.bundled:
+        ours = bundled()
+        depends += [*ours.sources, *ours.depends]
         sources = [f"csrc/binding/{name}.c" for name in ("real", "real_records", "cage", "wrap")]
         wraps = [f"-Wl,--wrap={name}" for name in WRAPPED]
         # Only what Python looks for is seen from outside: not the library's own many names.
         link_flags += ["-Wl,-Bsymbolic", "-Wl,--version-script=csrc/binding/exports.map", *wraps]
         policy = not link(library, "policy.c")
-        compile_flags.append(f"-DVPX_HAS_POLICY={int(policy)}")
+        compile_flags += [f"-DVPX_HAS_POLICY={int(policy)}", NO_LTO]
     if library.path:
         compile_flags.append(f"-DVPX_LIBRARY={_c_text(library.path)}")
     sources += library.sources
     extension.sources = [*extension.sources, *sources]
-    extension.depends = [HEADER, *library.depends, *files("csrc/binding/*")]
+    extension.depends = depends
     extension.extra_compile_args += [*compile_flags, *library.compile_flags]
     extension.extra_link_args += link_flags
 
@@ -101,8 +106,16 @@ class BuildExt(build_ext):
         self.library = find_library(os.environ)
         for extension in self.extensions:
             describe(extension, self.library, sanitizers(os.environ))
-        self._note_flags()
+        # What was built with other flags than these is not up to date.
+        flags = repr(
+            [(e.sources, e.extra_compile_args, e.extra_link_args) for e in self.extensions]
+        )
+        note = Path(self.build_temp, "flags")
+        if not note.is_file() or note.read_text() != flags:
+            self.force = True
+            note.unlink(missing_ok=True)
         super().run()
+        note.write_text(flags)
 
     def build_extension(self, ext: Extension) -> None:
         """Build the module; with a real library, with what our own does beside it."""
@@ -116,21 +129,12 @@ class BuildExt(build_ext):
         objects = self.compiler.compile(
             [OWN, *ours.sources],
             output_dir=self.build_temp,
-            extra_postargs=[*CFLAGS, *sanitizers(os.environ), *ours.compile_flags],
+            extra_postargs=[*CFLAGS, NO_LTO, *sanitizers(os.environ), *ours.compile_flags],
         )
         whole = os.path.join(self.build_temp, "own.o")
         subprocess.run([*compiler(), "-r", "-nostdlib", "-o", whole, *objects], check=True)
         subprocess.run(["objcopy", "--localize-hidden", whole], check=True)
         return whole
-
-    def _note_flags(self) -> None:
-        # A build with others than the last one's is not up to date.
-        note = Path(self.build_temp, "flags")
-        flags = [(e.sources, e.extra_compile_args, e.extra_link_args) for e in self.extensions]
-        if not note.is_file() or note.read_text() != repr(flags):
-            self.force = True
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.write_text(repr(flags))
 
 
 def _c_text(text: str) -> str:

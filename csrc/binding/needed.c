@@ -1,12 +1,6 @@
-/* Compiled and linked before the module is: what it needs of a libvpopmail, with the argument lists
- * that it is called with. */
-#include "vpopmail_config.h"
-#ifndef VPOPMAIL_EXT_BUNDLED
-#include "config.h"
-#endif
-#include "vpopmail.h"
-
-#include "vauth.h"
+/* Compiled and linked before the module is: what it needs of a real libvpopmail, with the argument
+ * lists that it is called with. */
+#include "real.h"
 
 int (*const needed_vadddomain)(char *, char *, uid_t, gid_t) = vadddomain;
 int (*const needed_vaddaliasdomain)(char *, char *) = vaddaliasdomain;
@@ -35,3 +29,13 @@ char *(*const needed_verror)(int) = verror;
 int (*const needed_vauth_open)(int) = vauth_open;
 void (*const needed_vclose)() = vclose;
 int (*const needed_vmkpasswd)(char *) = vmkpasswd;
+char *(*const needed_default_domain)() = default_domain;
+void (*const needed_lowerit)(char *) = lowerit;
+int (*const needed_readuserquota)(const char *, storage_t *, storage_t *) = readuserquota;
+int (*const needed_vget_limits)(const char *, struct vlimits *) = vget_limits;
+int (*const needed_vset_limits)(const char *, const struct vlimits *) = vset_limits;
+int (*const needed_vlimits_get_flag_mask)(struct vlimits *) = vlimits_get_flag_mask;
+#ifdef ENABLE_AUTH_LOGGING
+time_t (*const needed_vget_lastauth)(struct vqpasswd *, char *) = vget_lastauth;
+char *(*const needed_vget_lastauthip)(struct vqpasswd *, char *) = vget_lastauthip;
+#endif

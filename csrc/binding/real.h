@@ -4,6 +4,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+/* What the library's headers take for granted. */
+#include <stdio.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "binding.h"
 /* The library's, in the order that they need. */
