@@ -60,8 +60,11 @@ def _library(settings: Settings | None) -> Iterator[None]:
             "library=bundled or library=auto."
         )
     before = os.environ.get("VPOPMAIL_EXT_LIBRARY")
-    if isinstance(library, str):
-        os.environ["VPOPMAIL_EXT_LIBRARY"] = library
+    if library:
+        # Given more than once it is a list, which is no library's name.
+        os.environ["VPOPMAIL_EXT_LIBRARY"] = (
+            library if isinstance(library, str) else ", ".join(library)
+        )
     try:
         yield
     finally:

@@ -16,12 +16,10 @@ from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 
 from linking.find import bundled, find_library
-from linking.probe import CFLAGS, ROOT, Library, compiler, files, link, run
+from linking.probe import CFLAGS, NO_LTO, ROOT, Library, compiler, files, link, run
 
 HEADER = "csrc/binding/binding.h"
 OWN = "csrc/binding/own.c"
-# Objects without machine code have no symbols to hide or to wrap.
-NO_LTO = "-fno-lto"
 # What a real library calls that must not reach the process; csrc/binding/wrap.c.
 WRAPPED = [
     *["printf", "fprintf", "vprintf", "vfprintf", "__printf_chk", "__fprintf_chk"],

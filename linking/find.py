@@ -160,7 +160,8 @@ def system_library(name: str) -> str:
     """Return the path of a library where the compiler looks; empty for none."""
     found = run([*compiler(), f"-print-file-name={name}"]).stdout.strip()
     paths = [found, *(f"{directory}/{name}" for directory in LIBRARIES)]
-    return next((path for path in paths if os.path.isabs(path) and is_file(path)), "")
+    there = (path for path in paths if os.path.isabs(path) and is_file(path))
+    return next(map(os.path.realpath, there), "")
 
 
 def _library(

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-fvisibility=hidden"]
+# An object without machine code has no symbols to hide, to wrap or to find missing.
+NO_LTO = "-fno-lto"
 OLDEST = (5, 4, 33)
 BUNDLED = "set VPOPMAIL_EXT_LIBRARY=bundled to build the bundled library into the module."
 # The Debian package that has the file for -lNAME.
@@ -95,6 +97,7 @@ def link(library: Library, probe: str) -> str:
                 *compiler(),
                 *flags,
                 *CFLAGS,
+                NO_LTO,
                 "-shared",
                 "-fPIC",
                 "-Werror=incompatible-pointer-types",

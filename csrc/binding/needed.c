@@ -18,11 +18,11 @@ int (*const needed_valias_remove)(char *, char *, char *) = valias_remove;
 int (*const needed_valias_delete)(char *, char *) = valias_delete;
 #ifdef VALIAS
 int (*const needed_valias_delete_domain)(char *) = valias_delete_domain;
-#endif
 char *(*const needed_valias_select)(char *, char *) = valias_select;
 char *(*const needed_valias_select_next)() = valias_select_next;
 char *(*const needed_valias_select_all)(char *, char *) = valias_select_all;
 char *(*const needed_valias_select_all_next)(char *) = valias_select_all_next;
+#endif
 char *(*const needed_vget_assign)(char *, char *, int, uid_t *, gid_t *) = vget_assign;
 domain_entry *(*const needed_get_domain_entries)(const char *) = get_domain_entries;
 char *(*const needed_verror)(int) = verror;

@@ -6,7 +6,6 @@ Each test is a script in a process of its own, on a package that is linked with 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,26 +14,8 @@ from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
-CONFIG = """\
-#define VERSION "5.6.13"
-#define USE_MYSQL 1
-#define VPOPMAILDIR "{home}"
-#define QMAILDIR "{home}/qmail"
-#define DOMAINS_DIR "domains"
-#define VPOPMAILUID {uid}
-#define VPOPMAILGID {gid}
-"""
-MORE = """\
-#include <stdint.h>
-typedef uint64_t storage_t;
-struct vlimits;
-char *default_domain(void);
-void lowerit(char *);
-int readuserquota(const char *dir, storage_t *bytes, storage_t *messages);
-int vlimits_get_flag_mask(struct vlimits *limits);
-#endif
-"""
+from tests.installation import TOP, copy_project, lay_out
+
 START = """\
 import os, sys, threading, time
 import vpopmail_ext as v
@@ -52,33 +33,8 @@ def call(what, password="password"):
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the library below a directory, and beside it the package that is linked with it."""
     top = tmp_path_factory.mktemp("cage")
-    home = top / "vpopmail"
-    for name in ("include", "lib", "etc", "domains", "qmail"):
-        (home / name).mkdir(parents=True)
-    config = CONFIG.format(home=home, uid=os.getuid(), gid=os.getgid())
-    for name in ("vpopmail_config.h", "config.h"):
-        (home / "include" / name).write_text(config)
-    bundled = TOP / "csrc/libvpopmail/include"
-    for name in ("vpopmail.h", "vauth.h", "vlimits.h"):
-        shutil.copy(bundled / name, home / "include")
-    header = home / "include/vpopmail.h"
-    header.write_text(header.read_text().rsplit("#endif", 1)[0] + MORE)
-    (home / "etc/inc_deps").write_text(f"-I{home}/include\n")
-    (home / "etc/lib_deps").write_text(f"-L{home}/lib -lvpopmail  -lcrypt\n")
-    source = Path(__file__).with_name("library.c")
-    build = ["gcc", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-fPIC", "-g", f"-I{home}/include"]
-    subprocess.run([*build, "-c", source, "-o", home / "lib/a.o"], check=True)
-    subprocess.run(["ar", "rcs", home / "lib/libvpopmail.a", home / "lib/a.o"], check=True)
-    # In a copy, so that the module there is not taken for the checkout's.
-    copy = top / "copy"
-    for name in ("csrc", "linking", "vpopmail_ext"):
-        shutil.copytree(
-            TOP / name, copy / name, ignore=shutil.ignore_patterns("*.so", "_binding.c")
-        )
-    shutil.copy(TOP / "setup.py", copy)
-    shutil.copy(TOP / "pyproject.toml", copy)
-    shutil.copy(TOP / "README.md", copy)
-    shutil.copy(TOP / "LICENSE", copy)
+    home = lay_out(top / "vpopmail")
+    copy = copy_project(top / "copy")
     environment = {**os.environ, "VPOPMAIL_HOME": str(home), "VPOPMAIL_EXT_LIBRARY": "real"}
     subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
