@@ -36,6 +36,7 @@ int (*const needed_vget_limits)(const char *, struct vlimits *) = vget_limits;
 int (*const needed_vset_limits)(const char *, const struct vlimits *) = vset_limits;
 int (*const needed_vlimits_get_flag_mask)(struct vlimits *) = vlimits_get_flag_mask;
 #ifdef ENABLE_AUTH_LOGGING
+int (*const needed_vset_lastauth)(char *, char *, char *) = vset_lastauth;
 time_t (*const needed_vget_lastauth)(struct vqpasswd *, char *) = vget_lastauth;
 char *(*const needed_vget_lastauthip)(struct vqpasswd *, char *) = vget_lastauthip;
 #endif

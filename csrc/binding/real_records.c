@@ -267,6 +267,22 @@ int vpx_last_auth(const char *name, const char *domain, struct vpx_bytes *out) {
     return put_names(&c, name, domain) ? call_run(last_auth, &c) : VA_USER_DOES_NOT_EXIST;
 }
 
+static void set_last_auth(struct call *c) {
+#ifdef ENABLE_AUTH_LOGGING
+    if (find_user(c))
+        call_answer(c, vset_lastauth(c->user, c->domain, c->text) ? VA_COULD_NOT_UPDATE_FILE
+                                                                  : VA_SUCCESS);
+#else
+    c->code = VPX_NOT_SUPPORTED;
+#endif
+}
+
+int vpx_set_last_auth(const char *name, const char *domain, const char *address) {
+    struct call c = {0};
+    return put_names(&c, name, domain) && call_put(c.text, address) ? call_run(set_last_auth, &c)
+                                                                    : VA_USER_DOES_NOT_EXIST;
+}
+
 struct usage {
     storage_t bytes, messages;
 };
