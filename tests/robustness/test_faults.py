@@ -29,7 +29,7 @@ import pytest
 
 import vpopmail_ext as v
 from tests import cdb
-from vpopmail_ext import exec_tools
+from vpopmail_ext import _binding, exec_tools
 from vpopmail_ext._binding import lib
 from vpopmail_ext.info import copy_out
 
@@ -190,7 +190,7 @@ def umask(mask: int) -> Iterator[None]:
 
 def undefined_functions() -> set[str]:
     """The functions that the compiled module takes from elsewhere."""
-    module = v.info().library_path
+    module = _binding.__file__
     listed = subprocess.run(
         ["nm", "-D", "--undefined-only", module],
         capture_output=True,

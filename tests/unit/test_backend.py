@@ -87,7 +87,14 @@ def test_another_setting_is_refused(called: Called) -> None:
 def pip(source: Path, site: Path, library: str, home: Path) -> subprocess.CompletedProcess[str]:
     """Install as an administrator does, but for the packages that are there already."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(site)]
-    command += ["--no-build-isolation", "--no-deps", "--no-index", "-C", f"library={library}"]
+    command += [
+        "--no-build-isolation",
+        "--no-deps",
+        "--no-index",
+        "--no-cache-dir",
+        "-C",
+        f"library={library}",
+    ]
     return subprocess.run(
         [*command, str(source)],
         env={**os.environ, "VPOPMAIL_HOME": str(home), "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
