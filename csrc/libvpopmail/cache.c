@@ -29,6 +29,7 @@
 #define LOOKUPS 4
 #define LOOKUP_BLOCK 65536
 #define LOOKUPS_AFTER_FAILURE 1000
+#define HIGH_DESCRIPTOR 500 /* nobody is soon given such a number by open() */
 
 struct copy {
     struct copy *next;
@@ -74,6 +75,17 @@ static void copy_free(struct copy *c) {
     }
 }
 
+/* A program may have closed what it did not open, and what has our number now be its own. */
+static bool queue_is_ours(void) {
+    return inotify_add_watch(queue, "", IN_ATTRIB) < 0 && errno == ENOENT;
+}
+
+static void close_queue(void) {
+    if (queue >= 0 && queue_is_ours())
+        (void)close(queue);
+    queue = -1;
+}
+
 /* With both locks. */
 static void drop_all(void) {
     copy_free(users);
@@ -84,9 +96,7 @@ static void drop_all(void) {
             domains[i] = c->next;
             copy_free(c);
         }
-    if (queue >= 0)
-        (void)close(queue);
-    queue = -1;
+    close_queue();
     way_count = copy_count = 0;
     of_parent = false;
 }
@@ -113,9 +123,7 @@ static void unlock_all(void) {
 /* A child shares the queue: what it reads there its parent would never see. What it has of the
  * copies goes when it first looks a user up, since many a child never does. */
 static void after_fork_in_child(void) {
-    if (queue >= 0)
-        (void)close(queue);
-    queue = -1;
+    close_queue();
     of_parent = true;
     guard = (pthread_rwlock_t)PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
     pthread_mutex_unlock(&loading);
@@ -169,6 +177,8 @@ static bool heed(const struct inotify_event *event) {
 static void read_queue(void) {
     _Alignas(struct inotify_event) char block[4096];
     ssize_t n;
+    if (!queue_is_ours())
+        drop_all();
     while (queue >= 0 && (n = read(queue, block, sizeof block)) > 0) {
         bool keep = true;
         for (ssize_t at = 0; keep && at < n;) {
@@ -205,7 +215,7 @@ static int64_t now_ms(void) {
 
 static bool is_there(const struct copy *c) {
     struct stat st;
-    return stat(c->path, &st) == 0 && same_file(&st, &c->st);
+    return queue_is_ours() && stat(c->path, &st) == 0 && same_file(&st, &c->st);
 }
 
 /* Whether a copy is there and its name, where that was not looked at lately, still leads to it. */
@@ -402,11 +412,15 @@ static int open_file(const struct copy *c, const struct domain *domain, struct s
 }
 
 static bool start_queue(void) {
-    if (queue < 0) {
-        pthread_rwlock_wrlock(&guard);
-        queue = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-        pthread_rwlock_unlock(&guard);
-    }
+    if (queue >= 0)
+        return true;
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
+    if (high >= 0)
+        fd_close(fd);
+    pthread_rwlock_wrlock(&guard);
+    queue = high >= 0 ? high : fd;
+    pthread_rwlock_unlock(&guard);
     return queue >= 0;
 }
 
@@ -474,7 +488,9 @@ static struct copy *add(struct copy **list, const char *dir, const char *file, u
 }
 
 static void note_both(const struct home *home, const struct domain *domain) {
-    if (of_parent || copy_count >= ALL_COPIES || reader != geteuid() || home_age != home->age)
+    bool lost = queue >= 0 && !queue_is_ours();
+    if (lost || of_parent || copy_count >= ALL_COPIES || reader != geteuid() ||
+        home_age != home->age)
         forget(home);
     if (users || add(&users, home->qmail, "users/cdb", 0))
         note(users, home, NULL);

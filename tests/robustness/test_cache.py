@@ -471,6 +471,54 @@ def test_a_program_inherits_no_queue(directory: Path) -> None:
     assert b"inotify" not in listed.stdout
 
 
+def test_the_queue_is_closed_by_others(home: Any, directory: Path) -> None:
+    """As daemons do that close whatever is open; its number is then another descriptor's."""
+    if not on_local_disk(home.path):
+        pytest.skip("needs a file system of which files are copied")
+    text = vpasswd(directory, alice=NEW)
+    files = [os.fspath(directory / name) for name in ("vpasswd", "vpasswd.cdb")]
+    code = f"""
+def queue():
+    paths = ((int(n), "/proc/self/fd/" + n) for n in os.listdir("/proc/self/fd"))
+    return next((n for n, path in paths if os.path.exists(path) or os.path.islink(path)
+                 if os.readlink(path) == "anon_inode:inotify"), None)
+
+def put(name, data):
+    open(name + ".new", "wb").write(data)
+    os.rename(name + ".new", name)
+
+old = [open(name, "rb").read() for name in {files!r}]
+new = [{text!r}, {cdb.of("vpasswd", text)!r}]
+warm({OLD!r})
+os.close(queue())
+assert sign_in({OLD!r}) and not sign_in("guess")
+for name, data in zip({files!r}, new):
+    put(name, data)
+assert sign_in({NEW!r}) and not sign_in({OLD!r})
+warm({NEW!r})
+reading, writing = os.pipe()
+os.write(writing, b"ours")
+number = queue()
+os.dup2(reading, number)
+for name, data in zip({files!r}, old):
+    put(name, data)
+for _ in range(10):
+    assert sign_in({OLD!r}) and not sign_in({NEW!r})
+assert os.read(number, 10) == b"ours"
+for name, data in zip({files!r}, new):
+    put(name, data)
+time.sleep({2 * CHECK_SECONDS})
+assert sign_in({NEW!r}) and not sign_in({OLD!r})
+v.configure(home, qmail)
+process = os.fork()
+if process == 0:
+    os._exit(os.fstat(number).st_ino != os.fstat(reading).st_ino)
+assert os.waitpid(process, 0)[1] == 0
+assert os.fstat(number).st_ino == os.fstat(reading).st_ino
+"""
+    run_alone(code, home)
+
+
 WRITER = """
 import mmap, os, struct, sys, time
 from pathlib import Path
