@@ -1,17 +1,17 @@
 """vpopmail's virtual mail domains, users and aliases, by the names of PHP's vpopmail extension.
 
 The ``vpopmail_*`` functions take PHP's parameters, give PHP's results and warn where PHP warned
-(`VpopmailWarning`). `configure` tells where vpopmail is; the environment's ``VPOPMAIL_HOME`` and
-``QMAIL_HOME`` do the same when the package is imported. `info` tells what is linked. Every function
-may be called from any number of threads.
+(`VpopmailWarning`). `auth_many` answers many sign-ins, on all cores. `configure` tells where
+vpopmail is; the environment's ``VPOPMAIL_HOME`` and ``QMAIL_HOME`` do the same when the package is
+imported. `info` tells what is linked. Every function may be called from any number of threads.
 """
 
 import os
 
-from vpopmail_ext.errors import Code, VpopmailWarning
 from vpopmail_ext.info import VERSION as __version__
-from vpopmail_ext.info import Info, configure, info
+from vpopmail_ext.info import configure, info
 from vpopmail_ext.php import (
+    VpopmailWarning,
     vpopmail_add_alias_domain,
     vpopmail_add_alias_domain_ex,
     vpopmail_add_domain,
@@ -31,11 +31,18 @@ from vpopmail_ext.php import (
     vpopmail_set_user_quota,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from vpopmail_ext.errors import Code
+    from vpopmail_ext.many import auth_many
+    from vpopmail_ext.records import Info
+
 __all__ = [
     "Code",
     "Info",
     "VpopmailWarning",
     "__version__",
+    "auth_many",
     "configure",
     "info",
     "vpopmail_add_alias_domain",
@@ -58,3 +65,14 @@ __all__ = [
 ]
 
 configure(os.environ.get("VPOPMAIL_HOME") or None, os.environ.get("QMAIL_HOME") or None)
+
+
+def __getattr__(name: str) -> object:
+    # What takes longer to import than a sign-in takes is imported when it is first used.
+    module = {"Code": "errors", "Info": "records", "auth_many": "many"}.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value

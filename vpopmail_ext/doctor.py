@@ -18,8 +18,8 @@ from typing import Literal
 
 from vpopmail_ext import calls, processes
 from vpopmail_ext.errors import VpopmailError
-from vpopmail_ext.info import Info, info
-from vpopmail_ext.records import Domain
+from vpopmail_ext.info import info
+from vpopmail_ext.records import Domain, Info
 
 Group = Literal["domains", "users", "passwords", "quota", "authentication", "_ex"]
 State = Literal["ok", "missing", "warning"]

@@ -1,13 +1,9 @@
-"""vpopmail's result codes, the warning and the exceptions that a failed call gives."""
+"""vpopmail's result codes, and the exceptions that a failed call of the API gives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-
-
-class VpopmailWarning(UserWarning):
-    """A call failed. Its text is that of the warning of PHP's extension, to the letter."""
 
 
 class Code(IntEnum):

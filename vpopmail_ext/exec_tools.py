@@ -12,6 +12,7 @@ NOT_FOUND = 127
 SIGNALLED = 128
 
 _log = logging.getLogger("vpopmail_ext")
+_log.addHandler(logging.NullHandler())
 
 
 def run(tool: str, *arguments: bytes) -> int:

@@ -3,79 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 from vpopmail_ext import _binding
 from vpopmail_ext._binding import ffi
 from vpopmail_ext.linked import lib
 
+# What a program pays for that only signs users in: no module is imported that this can do without.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vpopmail_ext.records import Info
+
 VERSION = "0.1.0"
-
-
-@dataclass(frozen=True)
-class Info:
-    """What phpinfo() showed for the extension, and what is linked. Paths are absolute."""
-
-    vpopmail_version: str
-    """The libvpopmail release whose behaviour this is, as ``5.6.13``."""
-    uid: int
-    """The numeric user id that vpopmail was configured for."""
-    gid: int
-    """The numeric group id that vpopmail was configured for."""
-    process_ids: tuple[int, int, int, int]
-    """This process's uid, gid, effective uid and effective gid."""
-    home: str
-    """vpopmail's directory."""
-    vadddomain: str
-    """The program that `vpopmail_add_domain_ex` runs, whether it is there or not."""
-    vdeldomain: str
-    """The program that `vpopmail_del_domain_ex` runs, whether it is there or not."""
-    vaddaliasdomain: str
-    """The program that `vpopmail_add_alias_domain_ex` runs, whether it is there or not."""
-    valias: bool
-    """Whether the alias functions are there; they are on every library."""
-    library: Literal["bundled", "real"]
-    """Whether this package's own libvpopmail is linked, or one installed by vpopmail."""
-    library_path: str
-    """The file it is from: the compiled module, or the installation's ``lib/libvpopmail.a``."""
-    auth_module: str
-    """Where the library keeps users, as ``cdb``."""
-    sql_aliases: bool
-    """Whether the library keeps aliases in SQL (vpopmail's valias), not in ``.qmail`` files."""
-    password_policy: bool
-    """Whether new passwords are held against ``etc/password_strength.conf`` (vpopmail 5.6)."""
-    user_name_max: int
-    """The length in bytes of the longest user or alias name."""
-    gecos_max: int
-    """The length in bytes of the longest gecos."""
-    qmail: str
-    """qmail's directory."""
-    version: str
-    """This package's version."""
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Return names and values: phpinfo()'s rows, in its order and words, then the others."""
-        ids = f"{self.uid}/{self.gid} " + "/".join(map(str, self.process_ids))
-        return [
-            ("vpopmail support", "enabled"),
-            ("vpopmail version", self.vpopmail_version),
-            ("vpopmail uid/gid php uid/gid/euid/egid", ids),
-            ("vpopmail dir", self.home),
-            ("vpopmail vadddomain", self.vadddomain),
-            ("vpopmail vdeldomain", self.vdeldomain),
-            ("vpopmail vaddaliasdomain", self.vaddaliasdomain),
-            ("vpopmail valias support", "Enabled" if self.valias else "Not supported by vpopmail"),
-            ("vpopmail library", self.library),
-            ("vpopmail library path", self.library_path),
-            ("vpopmail auth module", self.auth_module),
-            ("vpopmail aliases in SQL", "yes" if self.sql_aliases else "no"),
-            ("vpopmail password policy", "yes" if self.password_policy else "no"),
-            ("vpopmail longest user name, gecos", f"{self.user_name_max}, {self.gecos_max}"),
-            ("qmail dir", self.qmail),
-            ("vpopmail_ext version", self.version),
-        ]
 
 
 def info() -> Info:
@@ -85,6 +25,8 @@ def info() -> Info:
     VPOPMAILGID, VPOPMAILDIR, QMAILDIR), or what `configure` told the bundled one. No file is read
     and nothing warns.
     """
+    from vpopmail_ext.records import Info
+
     library = ffi.new("struct vpx_library *")
     lib.vpx_library(library)
     home = home_dir()

@@ -7,18 +7,14 @@ apart from the process is an OSError.
 
 from __future__ import annotations
 
-import atexit
-import errno
-import logging
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, cast
-
 from vpopmail_ext import _binding
 from vpopmail_ext._binding import ffi
 
-_log = logging.getLogger("vpopmail_ext")
-_log.addHandler(logging.NullHandler())
+# As in info.py: with the bundled library nothing is imported that a sign-in can do without.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class Caged:
@@ -30,6 +26,9 @@ class Caged:
             setattr(self, name, self._heard(raw, value) if callable(value) else value)
 
     def _heard(self, raw: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        import errno
+        from functools import wraps
+
         has_words, no_cage = raw.vpx_has_words, raw.VPX_NO_CAGE
 
         @wraps(function, assigned=("__name__",))
@@ -55,8 +54,11 @@ class Caged:
 
 def log_lines(name: str, text: bytes) -> None:
     """Log each line of what a library or a program has printed."""
+    import logging
+
+    log = logging.getLogger("vpopmail_ext")
     for line in text.splitlines():
-        _log.info("%s: %s", name, line.decode(errors="backslashreplace"))
+        log.info("%s: %s", name, line.decode(errors="backslashreplace"))
 
 
 def _in_subinterpreter() -> bool:
@@ -80,9 +82,11 @@ def _choose(raw: Any) -> Any:
             "can't be imported in a subinterpreter; import it in the main one (mod_wsgi: "
             "WSGIApplicationGroup %{GLOBAL}) or build it with its bundled library"
         )
+    import atexit
+
     caged = Caged(raw)
     atexit.register(raw.vpx_close)
     return caged
 
 
-lib = cast("_binding._Lib", _choose(_binding.lib))
+lib: _binding._Lib = _choose(_binding.lib)

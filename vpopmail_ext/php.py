@@ -14,18 +14,14 @@ warnings are made exceptions. A TypeError or ValueError changes nothing, nor wha
 
 from __future__ import annotations
 
-import math
-import re
-import threading
-import warnings
-from typing import TypeAlias
+from _thread import _local
 
-from vpopmail_ext import exec_tools
-from vpopmail_ext.errors import VpopmailWarning
 from vpopmail_ext.info import copy_out
 from vpopmail_ext.linked import lib
 
-Value: TypeAlias = str | bytes | int | float | bool | None
+# Modules that a sign-in can do without are imported where they are needed.
+
+Value = str | bytes | int | float | bool | None
 
 # The code that PHP's extension kept for a failed program; it has no text of its own.
 _FAILED_TOOL = 1
@@ -33,7 +29,11 @@ _FAILED_TOOL = 1
 _LAST_ID = 2**32 - 2
 
 
-class _Kept(threading.local):
+class VpopmailWarning(UserWarning):
+    """A call failed. Its text is that of the warning of PHP's extension, to the letter."""
+
+
+class _Kept(_local):  # threading.local
     failure: str | None = None
     """The text of this thread's last failure; None where its last call succeeded."""
 
@@ -99,7 +99,7 @@ def vpopmail_add_domain_ex(
         options += [b"-e", bounce] if b"@" in bounce else [b"-b"]
     if apop is not None:
         _text(name, "apop", apop)
-    return _tool_outcome(name, exec_tools.run("vadddomain", *options, b"--", domain, passwd))
+    return _tool_outcome(name, _run("vadddomain", *options, b"--", domain, passwd))
 
 
 def vpopmail_del_domain_ex(domain: Value) -> bool:
@@ -110,7 +110,7 @@ def vpopmail_del_domain_ex(domain: Value) -> bool:
     tells about STATUS.
     """
     name = "vpopmail_del_domain_ex"
-    return _tool_outcome(name, exec_tools.run("vdeldomain", b"--", *_texts(name, domain=domain)))
+    return _tool_outcome(name, _run("vdeldomain", b"--", *_texts(name, domain=domain)))
 
 
 def vpopmail_add_alias_domain_ex(olddomain: Value, newdomain: Value) -> bool:
@@ -121,9 +121,7 @@ def vpopmail_add_alias_domain_ex(olddomain: Value, newdomain: Value) -> bool:
     `vpopmail_add_domain_ex` tells about STATUS.
     """
     arguments = _texts("vpopmail_add_alias_domain_ex", olddomain=olddomain, newdomain=newdomain)
-    return _tool_outcome(
-        "vpopmail_addaliasdomain", exec_tools.run("vaddaliasdomain", b"--", *arguments)
-    )
+    return _tool_outcome("vpopmail_addaliasdomain", _run("vaddaliasdomain", b"--", *arguments))
 
 
 def vpopmail_add_user(
@@ -246,13 +244,19 @@ def vpopmail_error() -> str:
     return _error_text(0) if _kept.failure is None else _kept.failure
 
 
+def _run(tool: str, *arguments: bytes) -> int:
+    from vpopmail_ext import exec_tools
+
+    return exec_tools.run(tool, *arguments)
+
+
 def _outcome(code: int) -> bool:
-    # Called by the public function itself: the warning is for the line that called that one.
+    # Called by the public function itself, as _warn counts on.
     if code == 0:
         _kept.failure = None
         return True
     failure = _kept.failure = _error_text(code)
-    warnings.warn(f"vpopmail error: {failure}", VpopmailWarning, stacklevel=3)
+    _warn(f"vpopmail error: {failure}")
     return False
 
 
@@ -262,8 +266,15 @@ def _tool_outcome(name: str, status: int) -> bool:
         _kept.failure = None
         return True
     _kept.failure = _error_text(_FAILED_TOOL)
-    warnings.warn(f"{name} error: {status}", VpopmailWarning, stacklevel=3)
+    _warn(f"{name} error: {status}")
     return False
+
+
+def _warn(text: str) -> None:
+    import warnings
+
+    # For the line that called the public function, which called _outcome or _tool_outcome.
+    warnings.warn(text, VpopmailWarning, stacklevel=4)
 
 
 def _error_text(code: int) -> str:
@@ -322,6 +333,8 @@ def _id(function: str, parameter: str, value: Value) -> int:
     if isinstance(value, (int, float)):
         number = value
     else:
+        import re
+
         digits = re.match(rb"\s*([+-]?[0-9]+)", _text(function, parameter, value))
         number = int(digits[1]) if digits else 0
     # A NaN compares false with everything.
@@ -329,7 +342,7 @@ def _id(function: str, parameter: str, value: Value) -> int:
         raise ValueError(
             f"{function}(): {parameter} must be an id from 0 to {_LAST_ID}, not {value!r}"
         )
-    return math.trunc(number)
+    return int(number)
 
 
 def _truth(function: str, parameter: str, value: Value) -> bool:

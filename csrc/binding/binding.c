@@ -72,6 +72,10 @@ int vpx_auth_user(const char *user, const char *domain, const char *password) {
     return vpopmail_authenticate(user, domain, password);
 }
 
+int vpx_auth_many(const char *credentials, size_t count, char *matches) {
+    return vpopmail_authenticate_many(credentials, count, matches);
+}
+
 int vpx_alias_get(const char *alias, const char *domain, struct vpx_bytes *out) {
     return vpopmail_alias(alias, domain, &out->data, &out->size);
 }

@@ -28,6 +28,9 @@ int vpx_alias_del_domain(const char *domain);
 
 /* 1 where the password is the user's, else 0. */
 int vpx_auth_user(const char *user, const char *domain, const char *password);
+/* The same for many: a user, domain and password for each, each followed by a NUL, and 1 or 0 for
+ * each in matches. 0 or VA_MEMORY_ALLOC_ERR. */
+int vpx_auth_many(const char *credentials, size_t count, char *matches);
 
 /* The alias's lines, each followed by a NUL; nothing for an alias that is not there. */
 int vpx_alias_get(const char *alias, const char *domain, struct vpx_bytes *out);

@@ -249,6 +249,19 @@ int vpx_auth_user(const char *user, const char *domain, const char *password) {
     return code == VPX_NO_CAGE ? code : code == 1;
 }
 
+int vpx_auth_many(const char *credentials, size_t count, char *matches) {
+    for (size_t i = 0; i < count; i++) {
+        const char *domain = credentials + strlen(credentials) + 1;
+        const char *password = domain + strlen(domain) + 1;
+        int match = vpx_auth_user(credentials, domain, password);
+        if (match == VPX_NO_CAGE)
+            return match;
+        matches[i] = (char)match;
+        credentials = password + strlen(password) + 1;
+    }
+    return VA_SUCCESS;
+}
+
 /* --- aliases ------------------------------------------------------------------------------------
  */
 

@@ -28,28 +28,94 @@ static bool find_in_files(const char *user, const char *domain, struct account *
     return there;
 }
 
-static bool find_quickly(const char *user, const char *domain, struct account *a) {
-    int found = -1;
-    if (cache_enter()) {
-        found = cache_find(user, domain, a);
+/* --- signing in ---------------------------------------------------------------------------------
+ */
+
+/* A password and the hash that it is to be compared with, which is at a place in the hashes. */
+struct question {
+    size_t number, hash;
+    const char *password;
+};
+
+struct questions {
+    struct question *of;
+    size_t count;
+    struct buf hashes;
+    bool holds_cache;
+};
+
+static void leave_cache(struct questions *q) {
+    if (q->holds_cache)
         cache_leave();
+    q->holds_cache = false;
+}
+
+static bool find_account(struct questions *q, const char *user, const char *domain,
+                         struct account *a) {
+    if (!user[0] || !domain[0])
+        return false;
+    q->holds_cache = q->holds_cache || cache_enter();
+    int found = q->holds_cache ? cache_find(user, domain, a) : -1;
+    if (found >= 0)
+        return found;
+    leave_cache(q);
+    return find_in_files(user, domain, a);
+}
+
+/* Looks a user up; what has no hash can't match. */
+static void ask(struct questions *q, size_t number, const char *user, const char *domain,
+                const char *password) {
+    struct account a = {0};
+    if (find_account(q, user, domain, &a) && a.hash.len) {
+        q->of[q->count++] = (struct question){number, q->hashes.len, password};
+        buf_span(&q->hashes, a.hash);
+        buf_char(&q->hashes, '\0');
     }
-    return found < 0 ? find_in_files(user, domain, a) : found > 0;
+    account_free(&a);
+}
+
+/* Says for each number whether the password is the one of its hash. */
+static void answer(const struct questions *q, char *matches) {
+    for (size_t i = 0; i < q->count; i++)
+        matches[q->of[i].number] =
+            password_matches(q->of[i].password, q->hashes.data + q->of[i].hash);
 }
 
 int vpopmail_authenticate(const char *user, const char *domain, const char *password) {
-    struct account a = {0};
-    bool match = false;
-    if (!user || !domain || !password || !user[0] || !domain[0])
+    struct question one;
+    struct questions q = {.of = &one};
+    char match = 0;
+    if (!user || !domain || !password)
         return 0;
-    if (find_quickly(user, domain, &a) && a.hash.len) {
-        /* The hash as a string of its own: what follows it is another field. */
-        a.text.data[a.hash.data - a.text.data + (ptrdiff_t)a.hash.len] = '\0';
-        match = password_matches(password, a.hash.data);
-    }
-    account_free(&a);
+    ask(&q, 0, user, domain, password);
+    leave_cache(&q);
+    if (!q.hashes.failed)
+        answer(&q, &match);
+    buf_free(&q.hashes);
     return match;
 }
+
+int vpopmail_authenticate_many(const char *credentials, size_t count, char *matches) {
+    struct questions q = {.of = malloc((count ? count : 1) * sizeof *q.of)};
+    memset(matches, 0, count);
+    for (size_t i = 0; q.of && i < count; i++) {
+        const char *user = credentials;
+        const char *domain = user + strlen(user) + 1;
+        const char *password = domain + strlen(domain) + 1;
+        credentials = password + strlen(password) + 1;
+        ask(&q, i, user, domain, password);
+    }
+    leave_cache(&q);
+    int code = q.of && !q.hashes.failed ? VA_SUCCESS : VA_MEMORY_ALLOC_ERR;
+    if (code == VA_SUCCESS)
+        answer(&q, matches);
+    free(q.of);
+    buf_free(&q.hashes);
+    return code;
+}
+
+/* --- looking up ---------------------------------------------------------------------------------
+ */
 
 /* Fills a vqpasswd from an account, whose text it cuts into strings. */
 static void expose(struct account *a, const struct limits *limits, struct vqpasswd *pw) {

@@ -138,5 +138,8 @@ int vpopmail_quota_usage(const char *user, const char *domain, unsigned long lon
 int vpopmail_set_flags(const char *user, const char *domain, unsigned int flags);
 /* 1 where the password is the user's, else 0. */
 int vpopmail_authenticate(const char *user, const char *domain, const char *password);
+/* The same for many: a user, domain and password for each, each followed by a NUL. All are looked
+ * up, then all passwords are hashed. 1 or 0 for each in matches; 0 or VA_MEMORY_ALLOC_ERR. */
+int vpopmail_authenticate_many(const char *credentials, size_t count, char *matches);
 
 #endif
