@@ -11,7 +11,7 @@ import sys
 from bench.common import TOP, about, opened, table
 from bench.readme import write
 
-SCRIPTS = ("auth_unknown", "auth_known")
+SCRIPTS = ("auth_unknown", "auth_known", "auth_threads", "auth_many", "import_time")
 RESULTS = TOP / "bench/results.json"
 
 

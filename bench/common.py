@@ -96,6 +96,14 @@ def valued(
     return Row(work, unit, ours, None, "value", at_most, at_least)
 
 
+def median_difference(one: Callable[[], float], other: Callable[[], float], rounds: int) -> float:
+    """Run two sides in turn and return the median of how much more the first one gave.
+
+    What slows both down for a while does not show in it.
+    """
+    return median(one() - other() for _ in range(rounds))
+
+
 def medians(
     sides: Mapping[str, Callable[[], float] | None], rounds: int = ROUNDS
 ) -> dict[str, float]:

@@ -21,6 +21,7 @@ need python3-venv "$python" -c 'import ensurepip, venv'
 need python3-dev python_header
 need bubblewrap command -v bwrap
 need tinycdb command -v cdb
+need strace command -v strace
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
