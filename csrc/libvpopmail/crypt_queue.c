@@ -1,0 +1,161 @@
+/* As many calls run at a time as there are cores, each in the caller's own thread, and a call that
+ * finds a core free runs at once. The others wait in a row. When a call ends, the first of them
+ * runs and takes along, up to the number of lanes, those behind it that need about as long; so
+ * nobody waits for others' work much longer than for his own. */
+#include "crypt_queue.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <unistd.h>
+
+#include "crypt_batch.h"
+
+enum state { WAITS, RUNS, DONE };
+
+struct call {
+    struct crypt_job job;
+    enum hash hash;
+    unsigned long blocks;
+    enum state is;
+    int error;
+    pthread_cond_t changed;
+    struct call *next;
+};
+
+static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int cores = 1, running;
+static struct call *first, **last = &first;
+
+/* --- forks: the child has none of the threads that run or wait ----------------------------------
+ */
+
+static void before_fork(void) {
+    pthread_mutex_lock(&guard);
+}
+
+static void after_fork(void) {
+    pthread_mutex_unlock(&guard);
+}
+
+static void after_fork_in_child(void) {
+    running = 0;
+    first = NULL;
+    last = &first;
+    after_fork();
+}
+
+__attribute__((constructor)) static void at_load(void) {
+    cpu_set_t set;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        online = CPU_COUNT(&set);
+    if (online > 1)
+        cores = (unsigned int)online;
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
+/* --- with the guard held ------------------------------------------------------------------------
+ */
+
+static void wait_in_row(struct call *call) {
+    pthread_cond_init(&call->changed, NULL);
+    *last = call;
+    last = &call->next;
+    while (call->is == WAITS)
+        pthread_cond_wait(&call->changed, &guard);
+    pthread_cond_destroy(&call->changed);
+}
+
+static void tell(struct call *call, enum state is) {
+    call->is = is;
+    pthread_cond_signal(&call->changed);
+}
+
+static struct call *take_out(struct call **at) {
+    struct call *call = *at;
+    *at = call->next;
+    if (!*at)
+        last = at;
+    return call;
+}
+
+static bool alike(const struct call *a, const struct call *b) {
+    return a->hash == b->hash && a->blocks <= 2 * b->blocks && b->blocks <= 2 * a->blocks;
+}
+
+/* Those that wait and are like `calls[0]`, after it; tells how many there are with it. */
+static size_t gather(struct call **calls) {
+    size_t count = 1, lanes = crypt_kernel(calls[0]->hash, crypt_simd())->lanes;
+    for (struct call **at = &first; *at && count < lanes;)
+        if (alike(calls[0], *at))
+            calls[count++] = take_out(at);
+        else
+            at = &(*at)->next;
+    return count;
+}
+
+/* Takes a core, or waits for one that is handed over; or others do the work meanwhile. */
+static void enter(struct call *call) {
+    if (running < cores) { /* then nobody waits */
+        running++;
+        call->is = RUNS;
+    } else {
+        wait_in_row(call);
+    }
+}
+
+static void leave(void) {
+    if (first)
+        tell(take_out(&first), RUNS);
+    else
+        running--;
+}
+
+/* ------------------------------------------------------------------------------------------------
+ */
+
+static int run(struct call **calls, size_t count, struct crypt_data *data) {
+    struct crypt_job *jobs[LANES_MAX];
+    if (count == 1)
+        return crypt_r(calls[0]->job.password, calls[0]->job.setting, data) ? 0 : -errno;
+    for (size_t i = 0; i < count; i++)
+        jobs[i] = &calls[i]->job;
+    return crypt_batch(jobs, count);
+}
+
+/* Runs the call, and others with it, if nobody has done so. */
+static void join(struct call *call, struct crypt_data *data) {
+    struct call *calls[LANES_MAX] = {call};
+    size_t count = 0;
+    pthread_mutex_lock(&guard);
+    enter(call);
+    if (call->is == RUNS)
+        count = gather(calls);
+    pthread_mutex_unlock(&guard);
+    if (!count)
+        return;
+    int error = run(calls, count, data);
+    pthread_mutex_lock(&guard);
+    for (size_t i = 0; i < count; i++) {
+        calls[i]->error = error;
+        if (i)
+            tell(calls[i], DONE);
+    }
+    leave();
+    pthread_mutex_unlock(&guard);
+}
+
+const char *crypt_joined(const char *password, const char *setting, struct crypt_data *data) {
+    struct call call = {.job = {password, setting, data->output}, .is = WAITS};
+    int cancelable;
+    call.hash = crypt_job_hash(&call.job, &call.blocks);
+    if (call.hash == HASHES || !crypt_kernel(call.hash, crypt_simd()))
+        return crypt_r(password, setting, data);
+    /* Others hold on to the call until it is done. */
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
+    join(&call, data);
+    (void)pthread_setcancelstate(cancelable, NULL);
+    return call.error ? NULL : data->output;
+}
