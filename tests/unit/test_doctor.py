@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,8 +86,8 @@ def test_the_process(mail: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     assert other.state == "warning"
     assert other.cure == f"sudo -u '#{site.uid}' -g '#{site.gid}' COMMAND"
     monkeypatch.setattr(doctor, "_ids", lambda path: None)
-    if site.uid:
-        assert process(site.uid, site.gid).detail == "vpopmail's own"
+    monkeypatch.setattr(doctor, "info", lambda: replace(site, uid=OTHER, gid=OTHER))
+    assert process(OTHER, OTHER).detail == "vpopmail's own"
 
 
 def test_ids_of_a_library_and_of_its_domains(mail: Home, monkeypatch: pytest.MonkeyPatch) -> None:
