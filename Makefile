@@ -1,5 +1,6 @@
 # make demo   the main job, on a scratch home, without root
 # make test   everything that can be tested here
+# make test-integration  with servers that others wrote, from Debian: Dovecot
 # make bench  times, beside those of the original that VPOPMAIL_HOME names
 # make check  linters, types, formats, a build in which warnings are errors
 # Missing Debian packages are installed where this runs as root and apt-get is there, else named.
@@ -8,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test bench check format clean packages
+.PHONY: demo test test-integration bench check format clean packages
 
 demo: $(VENV)/ready
 	rm -rf build/demo && mkdir -p build/demo/qmail/control build/demo/qmail/users
@@ -18,6 +19,10 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	tests/run.sh $(PY)
+
+test-integration: $(VENV)/ready
+	@tests/packages.sh integration
+	tests/run.sh --integration $(PY)
 
 bench: $(VENV)/ready
 	env -u VPOPMAIL_HOME $(PY) setup.py -q build_ext --inplace

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Sees to the Debian packages that the Makefile needs: installs what is missing where it may.
+# Usage: tests/packages.sh [integration]: with the servers of `make test-integration`.
 set -eu
 
 missing=
@@ -22,10 +23,21 @@ need python3-dev python_header
 need bubblewrap command -v bwrap
 need tinycdb command -v cdb
 need strace command -v strace
+if [ "${1:-}" = integration ]; then
+    need dovecot-imapd test -x /usr/lib/dovecot/imap
+    need dovecot-pop3d test -x /usr/lib/dovecot/pop3
+fi
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing$missing"
+    # What is a server is not to be started here.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
     apt-get update -qq
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

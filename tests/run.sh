@@ -2,7 +2,8 @@
 # What `make test` does: builds the bundled library into the container's /home/vpopmail, links the module
 # with it, runs pytest there; then the same once more with AddressSanitizer and
 # UndefinedBehaviorSanitizer.
-# Usage: tests/run.sh PYTHON [PYTEST ARGUMENT…]
+# Usage: tests/run.sh [--integration] PYTHON [PYTEST ARGUMENT…]
+# --integration: what `make test-integration` does instead, tests/integration beside other servers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
@@ -53,6 +54,8 @@ if [ "$1" = --inside ]; then
     inside "$@"
     exit
 fi
+integration=
+[ "$1" != --integration ] || { integration=yes && shift; }
 python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 shift
 if reason=$(tests/container.sh --check 2>&1); then
@@ -60,6 +63,13 @@ if reason=$(tests/container.sh --check 2>&1); then
 else
     echo "No container: $reason. The tests run in a scratch home with the recorded paths and ids mapped to it."
     runner=(in_scratch)
+fi
+if [ "$integration" ]; then
+    # Servers take on other ids, or none: they don't start as the root of a user namespace.
+    # shellcheck disable=SC2016
+    [ "$(tests/container.sh sh -c 'echo "$VPOPMAIL_TEST_ROOT"' 2>/dev/null)" = root ] || runner=(in_scratch)
+    ("${runner[@]}" plain "$python" --no-cov tests/integration "$@")
+    exit
 fi
 ("${runner[@]}" plain "$python" "$@")
 ("${runner[@]}" sanitized "$python" "$@")

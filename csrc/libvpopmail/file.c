@@ -96,9 +96,8 @@ int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made) {
     int fd = dir_open(dir, name, false);
     if (fd < 0 || !*made)
         return fd;
-    int error = fd_owner(fd, uid, gid);
-    if (!error && fchmod(fd, DIR_MODE))
-        error = -errno;
+    /* First: once it is given away, a root without CAP_FOWNER may not. */
+    int error = fchmod(fd, DIR_MODE) ? -errno : fd_owner(fd, uid, gid);
     if (error) {
         fd_close(fd);
         (void)unlinkat(dir, name, AT_REMOVEDIR);
@@ -294,9 +293,7 @@ static int open_new(int dir, const char *name, mode_t mode, uid_t uid, gid_t gid
         fd = openat(dir, name, flags, 0600);
     if (fd < 0)
         return -errno;
-    int error = fd_owner(fd, uid, gid);
-    if (!error && fchmod(fd, mode))
-        error = -errno;
+    int error = fchmod(fd, mode) ? -errno : fd_owner(fd, uid, gid);
     if (!error)
         return fd;
     fd_close(fd);
