@@ -1,6 +1,7 @@
 """A throw-away installation for each test."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,18 +44,56 @@ def open_to_all(path: Path) -> None:
             directory.chmod(directory.stat().st_mode | 0o055)
 
 
+def scratch_home(top: Path) -> Home:
+    """Make an empty installation for the bundled library, below a directory."""
+    return fill(Home(top / "vpopmail", top / "qmail", *domain_ids()))
+
+
+def compiled_in_home() -> Home:
+    """Empty the installation that the linked real library has compiled in: the container's."""
+    if not os.environ.get("VPOPMAIL_TEST_ROOT"):
+        pytest.skip("the home of a real libvpopmail is emptied in tests/container.sh alone")
+    linked = vpopmail_ext.info()
+    home = Home(Path(linked.home), Path(linked.qmail), *domain_ids())
+    for top, kept in ((home.path, INSTALLED), (home.qmail, {"bin"})):
+        for path in top.iterdir():
+            if path.name not in kept:
+                remove(path)
+    for path in (home.path / "etc").iterdir():
+        if path.name not in DEPS:
+            remove(path)
+    return fill(home)
+
+
+INSTALLED = {"bin", "etc", "include", "lib"}
+DEPS = {"inc_deps", "lib_deps"}
+
+
+def remove(path: Path) -> None:
+    """Remove whatever is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def fill(home: Home) -> Home:
+    """Make what an installation has before its first domain."""
+    for directory in (home.path / "domains", home.path / "etc", home.qmail / "control"):
+        directory.mkdir(parents=True, exist_ok=True)
+    (home.qmail / "users").mkdir()
+    (home.path / "domains").chmod(0o700)
+    os.chown(home.path / "domains", home.uid, home.gid)
+    (home.path / "etc/vlimits.default").write_text("maxpopaccounts -1\n")
+    (home.path / "etc/password_strength.conf").write_text("Length >= 1\n")
+    return home
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
     """Make an empty installation, which the package uses until the test ends."""
     before = vpopmail_ext.info()
-    made = Home(tmp_path / "vpopmail", tmp_path / "qmail", *domain_ids())
-    for directory in (made.path / "domains", made.path / "etc", made.qmail / "control"):
-        directory.mkdir(parents=True)
-    (made.qmail / "users").mkdir()
-    (made.path / "domains").chmod(0o700)
-    os.chown(made.path / "domains", made.uid, made.gid)
-    (made.path / "etc/vlimits.default").write_text("maxpopaccounts -1\n")
-    (made.path / "etc/password_strength.conf").write_text("Length >= 1\n")
+    made = compiled_in_home() if before.library == "real" else scratch_home(tmp_path)
     vpopmail_ext.configure(home=made.path, qmail=made.qmail)
     yield made
     vpopmail_ext.configure(home=before.home, qmail=before.qmail)

@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
     cat <<'EOF'
-usage: tests/container.sh COMMAND [ARGUMENT…]
+usage: tests/container.sh [--with HOME QMAIL] COMMAND [ARGUMENT…]
        tests/container.sh --check
 
 Runs COMMAND in a bubblewrap container (Debian package bubblewrap) with its own empty
@@ -12,6 +12,9 @@ Runs COMMAND in a bubblewrap container (Debian package bubblewrap) with its own 
 no network. The checkout can be written, the rest of the machine is seen as it is and can't.
 VPOPMAIL_TEST_ROOT tells what COMMAND is there: root, or userns: a root that has this one id and
 can't give files to others. --check exits 0 where a container can be made, else tells why not.
+
+--with shows an installation of vpopmail and its qmail, which are to be copied, as
+/srv/installation/home and /srv/installation/qmail; they can't be written.
 EOF
 }
 
@@ -62,7 +65,7 @@ parts+=(--tmpfs /home) && show /home vpopmail
 parts+=(--tmpfs /var) && show /var qmail
 parts+=(
     --proc /proc --dev /dev
-    --tmpfs /home/vpopmail --tmpfs /var/qmail --tmpfs /srv --perms 1777 --tmpfs /tmp
+    --dir /home/vpopmail --dir /var/qmail --tmpfs /srv --perms 1777 --tmpfs /tmp
     --perms 0644 --ro-bind-data 3 /etc/passwd --perms 0644 --ro-bind-data 4 /etc/group
 )
 # An environment's Python may be where a directory above is empty; the checkout may be anywhere.
@@ -96,6 +99,10 @@ choose() {
     return 1
 }
 
+if [ "${1:-}" = --with ]; then
+    parts+=(--ro-bind "$2" /srv/installation/home --ro-bind "$3" /srv/installation/qmail)
+    shift 3
+fi
 case ${1:-} in
 --check)
     choose

@@ -58,8 +58,19 @@ static int connect_server(void) {
 #endif
 }
 
+/* The library remembers the last domain that it has found, until it looks for one that is not
+ * there; another process may have deleted or moved it meanwhile. */
+static void forget_domain(void) {
+    char nobody[ROOM] = ".", dir[ROOM];
+    uid_t uid;
+    gid_t gid;
+    (void)vget_assign(nobody, dir, sizeof dir - 1, &uid, &gid);
+}
+
 static void perform(void *argument) {
     struct call *c = argument;
+    if (!c->asks_nobody)
+        forget_domain();
     c->code = c->asks_nobody ? VA_SUCCESS : connect_server();
     if (c->code == VA_SUCCESS)
         c->work(c);

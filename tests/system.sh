@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# What `make test-system VPOPMAIL_HOME=DIR` does: links the module with the vpopmail that is installed in
+# DIR and runs the tests on it, in a container, over a copy of that installation and its qmail without
+# their domains. QMAIL_HOME names the qmail where it is not in the directory that vpopmail was made for.
+# Usage: tests/system.sh PYTHON [PYTEST ARGUMENT…]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stop() { # SENTENCE
+    echo "tests/system.sh: $1" >&2
+    exit 2
+}
+
+defined() { # NAME: what vpopmail_config.h has as its text
+    gcc -E -dM -xc - -I"$VPOPMAIL_HOME/include" <<<'#include "vpopmail_config.h"' |
+        sed -n "s/^#define $1 \"\(.*\)\"$/\1/p"
+}
+
+# In the container: the copy, at the paths that are compiled in; the module; the tests.
+inside() { # PYTHON [ARGUMENT…]
+    local python=$1 from=/srv/installation
+    shift
+    cp -a $from/home/{bin,etc,include,lib} "$VPOPMAIL_HOME"
+    mkdir -p "$QMAIL_HOME"/{control,users}
+    cp -a $from/qmail/bin "$QMAIL_HOME"
+    mkdir "$VPOPMAIL_HOME/domains"
+    chown --reference=$from/home/domains "$VPOPMAIL_HOME/domains"
+    chmod 0700 "$VPOPMAIL_HOME/domains"
+    mkdir /tmp/checkout
+    tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git . | tar -x -C /tmp/checkout
+    cd /tmp/checkout
+    "$python" setup.py -q build_ext --inplace
+    [ $# -gt 0 ] || set -- tests/conformance tests/robustness tests/system tests/unit/test_model.py
+    "$python" -m pytest -q -p no:cacheprovider "$@"
+}
+
+if [ "$1" = --inside ]; then
+    shift
+    inside "$@"
+    exit
+fi
+if [ -z "${VPOPMAIL_HOME:-}" ]; then
+    echo "The tests on a real libvpopmail are skipped: VPOPMAIL_HOME names no installation of vpopmail."
+    exit
+fi
+[ -f "$VPOPMAIL_HOME/include/vpopmail_config.h" ] ||
+    stop "$VPOPMAIL_HOME is no installation of vpopmail: there is no include/vpopmail_config.h in it"
+[ "$(defined VPOPMAILDIR):$(defined QMAILDIR)" = /home/vpopmail:/var/qmail ] ||
+    stop "$VPOPMAIL_HOME was made for $(defined VPOPMAILDIR) and $(defined QMAILDIR); the recorded calls are of /home/vpopmail and /var/qmail"
+qmail=${QMAIL_HOME:-$(defined QMAILDIR)}
+[ -d "$qmail/bin" ] || stop "there is no qmail in $qmail; set QMAIL_HOME to its directory"
+python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+shift
+from=$VPOPMAIL_HOME
+export VPOPMAIL_EXT_LIBRARY=real VPOPMAIL_HOME=/home/vpopmail QMAIL_HOME=/var/qmail
+exec tests/container.sh --with "$from" "$qmail" tests/system.sh --inside "$python" "$@"
