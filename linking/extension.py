@@ -19,13 +19,15 @@ from linking.find import bundled, find_library
 from linking.probe import CFLAGS, NO_LTO, ROOT, Library, compiler, files, link, run
 
 HEADER = "csrc/binding/binding.h"
-OWN = "csrc/binding/own.c"
-# What a real library calls that must not reach the process; csrc/binding/wrap.c.
+# What our own library does beside a real one.
+OWN = ["csrc/binding/own.c", "csrc/binding/own_checks.c"]
+# What a real library calls that must not reach the process, or files of others; csrc/binding/wrap.c
+# and files.c.
 WRAPPED = [
     *["printf", "fprintf", "vprintf", "vfprintf", "__printf_chk", "__fprintf_chk"],
     *["__vfprintf_chk", "puts", "fputs", "fputc", "putc", "putchar", "fwrite", "perror", "warn"],
     *["openlog", "closelog", "syslog", "__syslog_chk", "vsyslog", "exit", "kill", "rand", "srand"],
-    *["crypt", "strtok", "gmtime", "localtime"],
+    *["crypt", "strtok", "gmtime", "localtime", "open", "fopen", "chown", "chmod", "chdir"],
 ]
 
 
@@ -80,7 +82,8 @@ def describe(extension: Extension, library: Library, extra: list[str]) -> None:
     if not library.bundled:
         ours = bundled()
         depends += [*ours.sources, *ours.depends]
-        sources = [f"csrc/binding/{name}.c" for name in ("real", "real_records", "cage", "wrap")]
+        names = ("real", "real_records", "cage", "wrap", "files")
+        sources = [f"csrc/binding/{name}.c" for name in names]
         wraps = [f"-Wl,--wrap={name}" for name in WRAPPED]
         # Only what Python looks for is seen from outside: not the library's own many names.
         link_flags += ["-Wl,-Bsymbolic", "-Wl,--version-script=csrc/binding/exports.map", *wraps]
@@ -125,7 +128,7 @@ class BuildExt(build_ext):
         # The bundled library has functions of the same names; none of them is left to be seen.
         ours = bundled()
         objects = self.compiler.compile(
-            [OWN, *ours.sources],
+            [*OWN, *ours.sources],
             output_dir=self.build_temp,
             extra_postargs=[*CFLAGS, NO_LTO, *sanitizers(os.environ), *ours.compile_flags],
         )

@@ -10,18 +10,20 @@
 /* Where the linked library's files are. 0 or a code. */
 int own_begin(const char *home, const char *qmail);
 
-/* The checks before a call: 0, or the code that it is refused with. */
+/* The checks before a call: 0, or the code that it is refused with. in_cdb tells whether users are
+ * in vpasswd; a line there that is not sound is told among the words. What is counted wrongly in
+ * .dir-control is counted anew first. */
+/* Whether users/cdb can be asked for a domain, which may be missing. */
+int own_check_domain(const char *domain);
 int own_check_add_domain(const char *domain, const char *dir, unsigned uid, unsigned gid);
 int own_check_alias_domain(const char *alias_domain, const char *real_domain);
+int own_check_del_domain(const char *domain);
 int own_check_add_user(const char *user, const char *domain, const char *password,
-                       const char *gecos);
+                       const char *gecos, bool in_cdb);
+/* A user, who may be missing; `none` is the code for a record that can't be read. */
+int own_check_user(const char *user, const char *domain, int none, bool in_cdb);
 int own_check_alias(const char *alias, const char *domain, const char *line);
-/* A user in vpasswd: also for a line there that is not sound, and a directory that is a link. */
-int own_check_user(const char *user, const char *domain);
 
-/* Whether vpasswd can be read by the library, which crashes on some lines that are not sound; what
- * is wrong with it is among the words. */
-int own_check_store(const char *domain);
 /* Whether vpasswd.cdb has a sound line for the user. */
 bool own_knows_user(const char *user, const char *domain);
 

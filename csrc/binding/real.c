@@ -64,14 +64,17 @@ static void forget_domain(void) {
     char nobody[ROOM] = ".", dir[ROOM];
     uid_t uid;
     gid_t gid;
-    (void)vget_assign(nobody, dir, sizeof dir - 1, &uid, &gid);
+    if (own_check_domain(nobody) == VA_SUCCESS)
+        (void)vget_assign(nobody, dir, sizeof dir - 1, &uid, &gid);
 }
 
 static void perform(void *argument) {
     struct call *c = argument;
-    if (!c->asks_nobody)
+    c->code = VA_SUCCESS;
+    if (!c->asks_nobody) {
         forget_domain();
-    c->code = c->asks_nobody ? VA_SUCCESS : connect_server();
+        c->code = connect_server();
+    }
     if (c->code == VA_SUCCESS)
         c->work(c);
 }
@@ -118,7 +121,10 @@ int vpx_add_domain(const char *domain, const char *dir, unsigned int uid, unsign
 }
 
 static void del_domain(struct call *c) {
-    call_answer(c, vdeldomain(c->domain));
+    int code = own_check_del_domain(c->domain);
+    if (code == VA_SUCCESS)
+        code = vdeldomain(c->domain);
+    call_answer(c, code);
     own_settle_domains();
 }
 
@@ -147,9 +153,7 @@ int vpx_add_alias_domain(const char *alias_domain, const char *real_domain) {
 }
 
 static void add_user(struct call *c) {
-    int code = own_check_add_user(c->user, c->domain, c->text, c->more);
-    if (code == VA_SUCCESS)
-        code = CHECK_STORE(c->domain);
+    int code = own_check_add_user(c->user, c->domain, c->text, c->more, IN_CDB);
     if (code == VA_SUCCESS)
         code = vadduser(c->user, c->domain, c->text, c->more, c->number);
     call_answer(c, code);
@@ -171,9 +175,8 @@ int vpx_add_user(const char *user, const char *domain, const char *password, con
 }
 
 static void del_user(struct call *c) {
-    int code = c->user[0] ? own_check_user(c->user, c->domain) : VA_ILLEGAL_USERNAME;
-    if (code == VA_SUCCESS)
-        code = CHECK_STORE(c->domain);
+    int code = c->user[0] ? own_check_user(c->user, c->domain, VA_USER_DOES_NOT_EXIST, IN_CDB)
+                          : VA_ILLEGAL_USERNAME;
     if (code == VA_SUCCESS)
         code = vdeluser(c->user, c->domain);
     call_answer(c, code);
@@ -190,7 +193,7 @@ int vpx_del_user(const char *user, const char *domain) {
 }
 
 static void passwd(struct call *c) {
-    int code = CHECK_STORE(c->domain);
+    int code = own_check_user(c->user, c->domain, VA_ILLEGAL_USERNAME, IN_CDB);
     if (code == VA_SUCCESS)
         code = vpasswd(c->user, c->domain, c->text, c->number);
     call_answer(c, code);
@@ -220,9 +223,7 @@ int vpx_passwd(const char *user, const char *domain, const char *password, int a
 }
 
 static void set_user_quota(struct call *c) {
-    int code = own_check_user(c->user, c->domain);
-    if (code == VA_SUCCESS)
-        code = CHECK_STORE(c->domain);
+    int code = own_check_user(c->user, c->domain, VA_USER_DOES_NOT_EXIST, IN_CDB);
     if (code == VA_SUCCESS)
         code = vsetuserquota(c->user, c->domain, c->text);
     call_answer(c, code);

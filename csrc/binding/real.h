@@ -34,12 +34,11 @@ struct call {
     char policy[ROOM];
 };
 
-/* Before each call that reads a domain's vpasswd line by line, which crashes the library where one
- * is not sound. */
+/* Whether users are in vpasswd. */
 #ifdef USE_CDB
-#define CHECK_STORE(domain) own_check_store(domain)
+#define IN_CDB true
 #else
-#define CHECK_STORE(domain) VA_SUCCESS
+#define IN_CDB false
 #endif
 
 /* Copies an argument; false where it is longer than anything the library takes. */

@@ -39,7 +39,8 @@ struct place {
 
 static bool find_domain(struct call *c, struct place *p) {
     *p = (struct place){.dir = ""};
-    return c->domain[0] && vget_assign(c->domain, p->dir, ROOM - 1, &p->uid, &p->gid);
+    return c->domain[0] && own_check_domain(c->domain) == VA_SUCCESS &&
+           vget_assign(c->domain, p->dir, ROOM - 1, &p->uid, &p->gid);
 }
 
 static void domain(struct call *c) {
@@ -181,7 +182,7 @@ static void users(struct call *c) {
         return;
     }
 #endif
-    c->code = CHECK_STORE(c->domain);
+    c->code = own_check_user("", c->domain, VA_SUCCESS, IN_CDB);
     if (c->code != VA_SUCCESS)
         return;
     unsigned mask =
@@ -233,7 +234,7 @@ static void set_flags(struct call *c) {
     if (!pw)
         return;
     pw->pw_gid = (gid_t)c->number;
-    int code = CHECK_STORE(c->domain);
+    int code = own_check_user(c->user, c->domain, VA_USER_DOES_NOT_EXIST, IN_CDB);
     if (code == VA_SUCCESS)
         code = vauth_setpw(pw, c->domain);
     call_answer(c, code);
@@ -310,7 +311,8 @@ int vpx_quota_usage(const char *name, const char *domain, unsigned long long *by
 
 static void rebuild(struct call *c) {
     struct place p;
-    int code = find_domain(c, &p) ? CHECK_STORE(c->domain) : VA_DOMAIN_DOES_NOT_EXIST;
+    int code = find_domain(c, &p) ? own_check_user("", c->domain, VA_SUCCESS, IN_CDB)
+                                  : VA_DOMAIN_DOES_NOT_EXIST;
     if (code == VA_SUCCESS)
         code = vmkpasswd(c->domain);
     call_answer(c, code);

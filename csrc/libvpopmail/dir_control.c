@@ -52,9 +52,9 @@ static bool numbers(struct span line, int out[LEVELS], int max) {
     return true;
 }
 
-/* The state of a file's text; a damaged one begins anew with the count that it has. */
-static struct control_state parse(struct span text) {
-    struct control_state s = fresh;
+/* The state of a file's text; a damaged one, for which it is false, begins anew with the count that
+ * it has. */
+static bool parse(struct span text, struct control_state *s) {
     struct span users = next_line(&text), level = next_line(&text);
     unsigned int count, at;
     (void)next_line(&text);
@@ -68,14 +68,14 @@ static struct control_state parse(struct span text) {
     good = good && place.len < PLACE_MAX / 2;
     for (size_t i = 0; good && i < place.len; i++)
         good = place.data[i] == '/' ? i % 2 == 1 : memchr(digits, place.data[i], DIGITS) != NULL;
+    *s = good ? read : fresh;
     if (good) {
-        s = read;
-        s.level = (int)at;
-        memcpy(s.place, place.data, place.len);
+        s->level = (int)at;
+        memcpy(s->place, place.data, place.len);
     }
     if (span_id(users, &count))
-        s.users = count;
-    return s;
+        s->users = count;
+    return good;
 }
 
 static char *digit_at(struct control_state *s, int level) {
@@ -138,7 +138,7 @@ static int load(int dir, struct control_state *s) {
     struct buf text = {0};
     int error = file_read(dir, NAME, &text);
     if (!error)
-        *s = parse((struct span){text.data, text.len});
+        (void)parse((struct span){text.data, text.len}, s);
     else if (error == -ENOENT)
         *s = fresh;
     buf_free(&text);
@@ -232,4 +232,63 @@ int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span freed, struct ch
     if (!error && is_place(freed))
         error = give_free(dir, freed, c, place);
     return error;
+}
+
+/* --- beside another library ---------------------------------------------------------------------
+ */
+
+/* Takes the lines out that are no places. */
+static int mend_free(int dir, struct change *c, struct buf *text) {
+    struct span rest = {text->data, text->len}, line;
+    struct buf out = {0};
+    struct stat st;
+    while (span_line(&rest, &line))
+        if (is_place(line)) {
+            buf_span(&out, line);
+            buf_char(&out, '\n');
+        }
+    int error = out.failed ? -ENOMEM : 0;
+    if (!error && out.len != text->len && fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        error = change_write(c, dir, FREE, (struct span){out.data, out.len}, st.st_mode & 0777,
+                             KEEP_OWNER, 0);
+    buf_free(&out);
+    return error;
+}
+
+int dir_control_mend(int dir, uid_t uid, gid_t gid) {
+    struct control_state s;
+    struct change c = {0};
+    struct buf text = {0};
+    int error = file_read(dir, NAME, &text);
+    if (!error && !parse((struct span){text.data, text.len}, &s))
+        error = save(dir, uid, gid, &s, &c);
+    if (!error || error == -ENOENT)
+        error = file_read(dir, FREE, &text);
+    if (!error)
+        error = mend_free(dir, &c, &text);
+    if (!error && c.count)
+        error = change_make(&c);
+    change_drop(&c);
+    buf_free(&text);
+    return error == -ENOENT ? 0 : error;
+}
+
+int dir_control_next(int dir, bool with_free, struct buf *place) {
+    struct control_state s;
+    struct buf text = {0};
+    int error = load(dir, &s);
+    struct span rest, oldest = {"", 0};
+    if (!error && with_free && file_read(dir, FREE, &text) == 0) {
+        rest = (struct span){text.data, text.len};
+        (void)span_line(&rest, &oldest);
+    }
+    if (is_place(oldest)) {
+        buf_span(place, oldest);
+    } else if (!error) {
+        if (++s.users % PER_DIR == 0)
+            next_place(&s, s.level);
+        buf_str(place, s.place);
+    }
+    buf_free(&text);
+    return error ? error : place->failed ? -ENOMEM : 0;
 }

@@ -24,4 +24,9 @@ int dir_control_add(int dir, uid_t uid, gid_t gid, bool with_free, struct change
 int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span freed, struct change *c,
                      struct dir_place *place);
 
+/* For a library that is less careful: makes what is damaged anew, as a change would; and tells the
+ * place for the next one. */
+int dir_control_mend(int dir, uid_t uid, gid_t gid);
+int dir_control_next(int dir, bool with_free, struct buf *place);
+
 #endif

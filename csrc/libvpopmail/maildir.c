@@ -63,13 +63,12 @@ static int fill_maildir(int user, const struct store *s, struct span quota) {
     return error;
 }
 
-/* Whether a user's directory would stand where the domain keeps a file, now or later. */
-static bool is_taken(struct span place, const char *name) {
+bool maildir_is_file(const char *name) {
     static const char *const files[] = {"vpasswd",           "vpasswd.cdb",
                                         ".vpasswd.lock",     ".dir-control",
                                         ".dir_control_free", ".dir_control_free.lock",
                                         ".qmailadmin-limits"};
-    for (size_t i = 0; !place.len && i < sizeof files / sizeof *files; i++)
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (!strcmp(name, files[i]))
             return true;
     return false;
@@ -81,9 +80,10 @@ int maildir_make(const struct store *s, struct span place, const char *name, str
     if (in < 0)
         return in;
     struct stat st;
-    int user = is_taken(place, name) || fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) == 0
-                   ? -EEXIST
-                   : dir_make(in, name, s->uid, s->gid, &made);
+    int user =
+        (!place.len && maildir_is_file(name)) || fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) == 0
+            ? -EEXIST
+            : dir_make(in, name, s->uid, s->gid, &made);
     int error = user < 0 ? user : made ? 0 : -EEXIST;
     if (!error)
         error = file_write(user, "lastauth", span_of("0.0.0.0"), 0600, s->uid, s->gid);

@@ -10,6 +10,9 @@
  * other than NOQUOTA, maildirsize. -EEXIST where something is there already; nothing is left on
  * failure. */
 int maildir_make(const struct store *s, struct span place, const char *name, struct span quota);
+/* Whether a user's directory of that name would stand where the domain keeps a file, now or later.
+ */
+bool maildir_is_file(const char *name);
 void maildir_unmake(const struct store *s, struct span place, const char *name);
 /* -ELOOP where a user's directory is not the domain's to write to or remove; -ENOENT where it is
  * gone. */
