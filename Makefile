@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test test-integration bench check format clean packages
+.PHONY: demo test test-system test-integration bench check format clean packages
 
 demo: $(VENV)/ready
 	rm -rf build/demo && mkdir -p build/demo/qmail/control build/demo/qmail/users
@@ -24,6 +24,10 @@ test-integration: $(VENV)/ready
 	@tests/packages.sh integration
 	tests/run.sh --integration $(PY)
 
+# VPOPMAIL_HOME names the installation; the tests run on a copy of it.
+test-system: $(VENV)/ready
+	tests/system.sh $(PY)
+
 bench: $(VENV)/ready
 	env -u VPOPMAIL_HOME $(PY) setup.py -q build_ext --inplace
 	$(PY) -m bench
@@ -34,7 +38,7 @@ check: $(VENV)/ready
 	$(PY) -m mypy
 	git ls-files -- "csrc/*.[ch]" | xargs $(VENV)/bin/clang-format --dry-run -Werror
 	CFLAGS="-Wconversion -Werror" ./build_libvpopmail.sh --prefix "$(CURDIR)/build/check/vpopmail" --qmail /var/qmail
-	for file in binding own cage wrap; do \
+	for file in binding own own_checks cage wrap; do \
 	    gcc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wconversion -Werror -O2 -Icsrc/libvpopmail/include \
 	        -iquote csrc/libvpopmail -c csrc/binding/$$file.c -o build/check/$$file.o || exit 1; \
 	done
