@@ -14,7 +14,7 @@ PY := $(VENV)/bin/python
 demo: $(VENV)/ready
 	rm -rf build/demo && mkdir -p build/demo/qmail/control build/demo/qmail/users
 	./build_libvpopmail.sh --prefix "$(CURDIR)/build/demo/vpopmail" --qmail "$(CURDIR)/build/demo/qmail"
-	$(PY) -m pip install --quiet --no-build-isolation --no-deps --force-reinstall .
+	VPOPMAIL_EXT_LIBRARY=bundled $(PY) -m pip install --quiet --no-build-isolation --no-deps --force-reinstall .
 	cd build/demo && ../../$(PY) ../../examples/demo.py vpopmail qmail
 
 test: $(VENV)/ready
@@ -29,7 +29,7 @@ test-system: $(VENV)/ready
 	tests/system.sh $(PY)
 
 bench: $(VENV)/ready
-	env -u VPOPMAIL_HOME $(PY) setup.py -q build_ext --inplace
+	env -u VPOPMAIL_HOME VPOPMAIL_EXT_LIBRARY=bundled $(PY) setup.py -q build_ext --inplace
 	$(PY) -m bench
 
 check: $(VENV)/ready

@@ -59,7 +59,7 @@ def archive(home: Path, *flags: str) -> None:
 
 def copy_project(to: Path) -> Path:
     """Copy what the package is built from: in a copy, a module is not taken for the checkout's."""
-    for name in ("csrc", "linking", "vpopmail_ext"):
+    for name in ("csrc", "docs", "linking", "vpopmail_ext"):
         shutil.copytree(TOP / name, to / name, ignore=shutil.ignore_patterns("*.so", "_binding.c"))
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(TOP / name, to)

@@ -38,7 +38,7 @@ on_real_cdb = pytest.mark.skipif(
 def build_bundled(directory: Path) -> Path:
     """Build the package with the bundled library; return what PYTHONPATH is to be for it."""
     copy = directory / "bundled"
-    for name in ("csrc", "linking", "vpopmail_ext", "tests"):
+    for name in ("csrc", "docs", "linking", "vpopmail_ext", "tests"):
         shutil.copytree(
             TOP / name, copy / name, ignore=shutil.ignore_patterns("*.so", "_binding.c")
         )
