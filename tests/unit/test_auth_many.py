@@ -370,3 +370,11 @@ def test_a_child_needs_its_own() -> None:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert all(islice(answers, 100))
+
+
+def test_another_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = v.auth_many(repeat(RIGHT), threads=2)
+    assert next(answers)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(RuntimeError, match=r"forked after the iterator was made.*in the child"):
+        all(islice(answers, 100_000))

@@ -33,6 +33,8 @@ FILES = {
     ),
     "csrc/binding/real_records.c": "",
     "csrc/binding/cage.c": "",
+    "csrc/binding/files.c": "",
+    "csrc/binding/own_checks.c": "",
     "csrc/binding/wrap.c": (
         "int __wrap_puts(const char *text);\n"
         "int __wrap_puts(const char *text) { return text[0]; }\n"
@@ -156,7 +158,7 @@ def test_with_one_of_our_own_installed(project: Path) -> None:
 def test_with_a_real_one(project: Path) -> None:
     found = find.find_library({"VPOPMAIL_HOME": str(project / "home")})
     made = describe(found)
-    binding = ["real", "real_records", "cage", "wrap"]
+    binding = ["real", "real_records", "cage", "wrap", "files"]
     assert made.sources == ["module.c", *(f"csrc/binding/{name}.c" for name in binding)]
     # A change of any of these is one of the module.
     sources = ("csrc/binding/own.c", "csrc/libvpopmail/a.c", "csrc/libvpopmail/a.h")

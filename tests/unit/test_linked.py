@@ -5,6 +5,7 @@ tests/cage shows the rest on a library.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 from types import SimpleNamespace
@@ -90,7 +91,7 @@ def test_a_subinterpreter_is_refused(monkeypatch: pytest.MonkeyPatch, name: str)
 @pytest.mark.parametrize("name", ["_interpreters", "_xxsubinterpreters", "_none"])
 def test_the_main_interpreter(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     registered: list[Any] = []
-    monkeypatch.setattr(linked.atexit, "register", registered.append)
+    monkeypatch.setattr(atexit, "register", registered.append)
     interpreters(monkeypatch, name, main=True)
     raw = Raw()
     assert isinstance(linked._choose(raw), linked.Caged)
