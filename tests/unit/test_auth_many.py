@@ -140,8 +140,8 @@ def test_a_change_meanwhile(home: Any) -> None:
     answers = v.auth_many(repeat(("slow", DOMAIN, "secret")), threads=2)
     assert next(answers) is True
     assert v.vpopmail_passwd("slow", DOMAIN, "changed")
-    assert not all(islice(answers, 10_000))
-    assert not any(islice(answers, 10))
+    # Another thread may have made some of the next ones before the change.
+    assert any(not any(islice(answers, 10)) for _ in range(1000))
 
 
 def test_the_kept_error_stays() -> None:
