@@ -1,5 +1,6 @@
 # make demo   the main job, on a scratch home, without root
 # make test   everything that can be tested here
+# make torture  what could go on for ever, for longer; VPOPMAIL_TEST_TORTURE=10: ten times as long
 # make test-integration  with servers that others wrote, from Debian: Dovecot
 # make bench  times, beside those of the original that VPOPMAIL_HOME names
 # make check  linters, types, formats, a build in which warnings are errors
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test test-system test-integration bench check format clean packages
+.PHONY: demo test torture test-system test-integration bench check format clean packages
 
 demo: $(VENV)/ready
 	rm -rf build/demo && mkdir -p build/demo/qmail/control build/demo/qmail/users
@@ -19,6 +20,9 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	tests/run.sh $(PY)
+
+torture: $(VENV)/ready
+	VPOPMAIL_TEST_TORTURE=$${VPOPMAIL_TEST_TORTURE:-1} tests/run.sh $(PY) --no-cov -m torture
 
 test-integration: $(VENV)/ready
 	@tests/packages.sh integration

@@ -10,11 +10,19 @@ import pytest
 from hypothesis import Phase, settings
 
 import vpopmail_ext
+from tests import torture
 
 if "VPOPMAIL_TEST_SANITIZED" in os.environ:
     # To explain a failure, hypothesis traces every line of Python: minutes under a sanitizer.
     settings.register_profile("sanitized", phases=set(Phase) - {Phase.explain})
     settings.load_profile("sanitized")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if torture.FACTOR and torture.figures:
+        terminalreporter.section("figures")
+        for figure in torture.figures:
+            terminalreporter.write_line(figure)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 import vpopmail_ext as v
-from tests import cdb
+from tests import cdb, torture
 from tests.conformance import hashes
 from tests.conftest import Home
 
@@ -334,10 +334,13 @@ def descriptors() -> list[str]:
 # --- the tests -----------------------------------------------------------------------------------
 
 
+@pytest.mark.torture
 def test_eight_threads(shared: Home) -> None:
     before = descriptors(), os.getcwd(), umask()
-    ledgers = run_threads(range(8), shared, 4)
+    seconds = torture.amount(4, 60)
+    ledgers = run_threads(range(8), shared, seconds)
     check(shared, ledgers)
+    torture.tell(f"{sum(ledger.calls for ledger in ledgers)} changes in {seconds:g} s, none lost")
     assert (descriptors(), os.getcwd(), umask()) == before
     assert all(ledger.calls > 10 for ledger in ledgers)
 
