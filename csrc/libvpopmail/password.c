@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "crypt_batch.h"
 #include "error.h"
 #include "file.h"
 #include "include/vpopmail.h"
@@ -15,7 +16,8 @@
 /* --- hashes -------------------------------------------------------------------------------------
  */
 
-#define SALT_BYTES 7 /* from which crypt_gensalt makes 8 characters */
+#define SALT_BYTES 7       /* from which crypt_gensalt makes 8 characters */
+#define HASHED_AT_ONCE 512 /* a lane is idle at the end of so many at most */
 
 /* libxcrypt's crypt_r wipes what it worked in, but for the hash. Another's may not. */
 static void wipe(struct crypt_data *data) {
@@ -32,22 +34,67 @@ static const char *crypt_in(struct crypt_data *data, const char *password, const
     return hash && hash[0] != '*' ? hash : NULL;
 }
 
-int password_hash(const char *password, struct buf *out) {
-    char random[SALT_BYTES], setting[CRYPT_GENSALT_OUTPUT_SIZE];
+static bool make_setting(char setting[static CRYPT_GENSALT_OUTPUT_SIZE]) {
+    char random[SALT_BYTES];
     ssize_t got;
     do
         got = getrandom(random, sizeof random, 0);
     while (got < 0 && errno == EINTR);
+    return got == sizeof random &&
+           crypt_gensalt_rn("$6$", 0, random, sizeof random, setting, CRYPT_GENSALT_OUTPUT_SIZE);
+}
+
+int password_hash(const char *password, struct buf *out) {
+    char setting[CRYPT_GENSALT_OUTPUT_SIZE];
     struct crypt_data *data = per_thread_crypt();
-    const char *hash = NULL;
-    if (got == sizeof random &&
-        crypt_gensalt_rn("$6$", 0, random, sizeof random, setting, sizeof setting))
-        hash = crypt_in(data, password, setting);
+    const char *hash = make_setting(setting) ? crypt_in(data, password, setting) : NULL;
     if (hash)
         buf_str(out, hash);
     if (data)
         wipe(data);
     return hash && buf_c(out) ? VA_SUCCESS : VA_CRYPT_FAILED;
+}
+
+/* What many jobs at once are made of. */
+struct hashing {
+    struct crypt_job job;
+    char setting[CRYPT_GENSALT_OUTPUT_SIZE], hash[CRYPT_OUTPUT_SIZE];
+};
+
+static bool hash_some(const char *const *passwords, size_t count, struct hashing *each,
+                      struct buf *out) {
+    struct crypt_job *jobs[HASHED_AT_ONCE];
+    bool good = true;
+    for (size_t i = 0; good && i < count; i++) {
+        each[i].job = (struct crypt_job){passwords[i], each[i].setting, each[i].hash};
+        jobs[i] = &each[i].job;
+        good = make_setting(each[i].setting);
+    }
+    good = good && crypt_batch(jobs, count) == 0;
+    for (size_t i = 0; good && i < count; i++) {
+        good = each[i].hash[0] != '*';
+        buf_add(out, each[i].hash, strlen(each[i].hash) + 1);
+    }
+    return good;
+}
+
+int password_hash_many(const char *const *passwords, size_t count, struct buf *out) {
+    size_t room = (count < HASHED_AT_ONCE ? count : HASHED_AT_ONCE) * sizeof(struct hashing);
+    struct hashing *each = room ? malloc(room) : NULL;
+    size_t before = out->len;
+    bool good = each || !room;
+    for (size_t done = 0, some; good && done < count; done += some) {
+        some = count - done < HASHED_AT_ONCE ? count - done : HASHED_AT_ONCE;
+        good = hash_some(passwords + done, some, each, out);
+    }
+    if (each)
+        explicit_bzero(each, room);
+    free(each);
+    if (good && !out->failed)
+        return VA_SUCCESS;
+    if (!out->failed)
+        out->len = before;
+    return VA_CRYPT_FAILED;
 }
 
 /* Compares in a time that depends on the lengths alone. */

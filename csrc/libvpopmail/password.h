@@ -9,6 +9,9 @@
 
 /* A new SHA-512 hash ($6$, 8 salt characters); 0 or VA_CRYPT_FAILED. */
 int password_hash(const char *password, struct buf *out);
+/* The same for many at once in the lanes of a kernel: each hash is followed by a NUL. All or none.
+ */
+int password_hash_many(const char *const *passwords, size_t count, struct buf *out);
 /* Whether the password is the one of a stored hash, which may begin with {SCHEME}. */
 bool password_matches(const char *password, const char *stored);
 /* 0, or one of VA_PWSTR_… with its text kept for verror(). */

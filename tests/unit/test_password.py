@@ -50,6 +50,40 @@ def test_crypt_takes_511_bytes() -> None:
     assert filled(lib().password_hash, b"p" * 512) == (Code.VA_CRYPT_FAILED, b"")
 
 
+def hashed_many(passwords: list[bytes]) -> tuple[int, list[bytes]]:
+    held = [ffi.new("char[]", password) for password in passwords]
+    code, text = filled(lib().password_hash_many, ffi.new("char *[]", held), len(held))
+    return code, text.split(b"\0")[:-1]
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.binary(max_size=511).filter(lambda text: b"\0" not in text), max_size=20))
+def test_many_hashes_are_their_passwords(passwords: list[bytes]) -> None:
+    code, stored = hashed_many(passwords)
+    assert code == 0
+    assert len({each[3:11] for each in stored}) == len(passwords)
+    for password, each in zip(passwords, stored, strict=True):
+        assert FORM.fullmatch(each)
+        assert matches(password, each)
+        assert not matches(password + b"x", each)
+
+
+def test_more_hashes_than_are_made_at_once() -> None:
+    passwords = [b"%d" % number for number in range(700)]
+    code, stored = hashed_many(passwords)
+    assert (code, len(set(stored))) == (0, len(passwords))
+    for number in (0, 1, 511, 512, 513, 699):
+        assert matches(passwords[number], stored[number])
+
+
+def test_one_of_many_that_crypt_does_not_take() -> None:
+    """All or none; in the second part of the work, too."""
+    refused = b"p" * 512
+    assert hashed_many([refused]) == (Code.VA_CRYPT_FAILED, [])
+    assert hashed_many([b"a", refused, b"b"]) == (Code.VA_CRYPT_FAILED, [])
+    assert hashed_many([*[b"a"] * 600, refused]) == (Code.VA_CRYPT_FAILED, [])
+
+
 def old_hashes() -> list[Any]:
     """Return a recorded sign-in each: the password, the stored hash, whether it matched."""
     lines = OLD["start"]["/home/vpopmail/domains/old.com/vpasswd"]["text"].splitlines()
