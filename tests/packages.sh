@@ -11,6 +11,7 @@ need() { # PACKAGE COMMAND…: the command tells whether it is there
 }
 python=${PYTHON:-python3}
 header() { echo "#include <$1>" | gcc -E -xc - ; }
+fuzzer() { test -e "$(clang -print-runtime-dir)/libclang_rt.fuzzer-$(uname -m).a"; }
 python_header() { header "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"; }
 
 need gcc command -v gcc
@@ -23,6 +24,8 @@ need python3-dev python_header
 need bubblewrap command -v bwrap
 need tinycdb command -v cdb
 need strace command -v strace
+need clang command -v clang
+need libclang-rt-dev fuzzer
 if [ "${1:-}" = integration ]; then
     need dovecot-imapd test -x /usr/lib/dovecot/imap
     need dovecot-pop3d test -x /usr/lib/dovecot/pop3

@@ -1,8 +1,4 @@
-/* crypt_batch() against crypt_r() on every kernel that the processor has. For libFuzzer:
- *
- *   clang -std=c11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -iquote
- * csrc/libvpopmail tests/fuzz/fuzz_crypt_batch.c csrc/libvpopmail/{buf,crypt_batch,crypt_kernel}.c
- * -lcrypt
+/* crypt_batch() against crypt_r() on every kernel that the processor has.
  *
  * The input is cut into jobs: a byte for the kind of setting, one each for the setting's and for
  * the password's length, and then both. What takes long (many rounds, other methods) is left out.
