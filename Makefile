@@ -1,16 +1,17 @@
 # make demo   the main job, on a scratch home, without root
 # make test   everything that can be tested here
 # make torture  what could go on for ever, for longer; VPOPMAIL_TEST_TORTURE=10: ten times as long
-# make test-integration  with servers that others wrote, from Debian: Dovecot
+# make test-integration  with servers that others wrote, from Debian: Dovecot; the wheel, installed
 # make bench  times, beside those of the original that VPOPMAIL_HOME names
 # make check  linters, types, formats, a build in which warnings are errors
+# make wheel  a source distribution and a wheel that needs no compiler, in dist/
 # Missing Debian packages are installed where this runs as root and apt-get is there, else named.
 
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test torture test-system test-integration bench check format clean packages
+.PHONY: demo test torture test-system test-integration bench wheel check format clean packages
 
 demo: $(VENV)/ready
 	rm -rf build/demo && mkdir -p build/demo/qmail/control build/demo/qmail/users
@@ -24,9 +25,10 @@ test: $(VENV)/ready
 torture: $(VENV)/ready
 	VPOPMAIL_TEST_TORTURE=$${VPOPMAIL_TEST_TORTURE:-1} tests/run.sh $(PY) --no-cov -m torture
 
-test-integration: $(VENV)/ready
+test-integration: $(VENV)/integration
 	@tests/packages.sh integration
 	tests/run.sh --integration $(PY)
+	$(PY) -m pytest -q tests/wheels
 
 # VPOPMAIL_HOME names the installation; the tests run on a copy of it.
 test-system: $(VENV)/ready
@@ -47,6 +49,9 @@ check: $(VENV)/ready
 	        -iquote csrc/libvpopmail -c csrc/binding/$$file.c -o build/check/$$file.o || exit 1; \
 	done
 
+wheel: $(VENV)/integration
+	wheels/build.sh $(PY)
+
 format: $(VENV)/ready
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
@@ -63,4 +68,8 @@ $(VENV)/ready: pyproject.toml tests/packages.sh
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip setuptools cffi
 	$(PY) -m pip install --quiet $$($(PY) tests/requirements.py)
+	touch $@
+
+$(VENV)/integration: $(VENV)/ready
+	$(PY) -m pip install --quiet $$($(PY) tests/requirements.py wheel)
 	touch $@

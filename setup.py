@@ -7,9 +7,9 @@ from setuptools import setup
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from linking.extension import BuildExt
+from linking.extension import BdistWheel, BuildExt
 
 setup(
     cffi_modules=["linking/extension.py:ffibuilder"],
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cffi
 from setuptools import Extension
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 from linking.find import bundled, find_library
@@ -21,6 +22,10 @@ from linking.probe import CFLAGS, NO_LTO, ROOT, Library, compiler, files, link, 
 HEADER = "csrc/binding/binding.h"
 # What our own library does beside a real one.
 OWN = ["csrc/binding/own.c", "csrc/binding/own_checks.c"]
+TOOLS = "csrc/libvpopmail/tools"
+# The oldest Python that a module for the stable ABI is for, as in pyproject.toml.
+STABLE_ABI = "cp310"
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 # What a real library calls that must not reach the process, or files of others; csrc/binding/wrap.c
 # and files.c.
 WRAPPED = [
@@ -119,10 +124,31 @@ class BuildExt(build_ext):
         note.write_text(flags)
 
     def build_extension(self, ext: Extension) -> None:
-        """Build the module; with a real library, with what our own does beside it."""
+        """Build the module; with a real library, with what our own does beside it.
+
+        A bundled library that is compiled in brings its programs along, into what is installed.
+        """
         if not self.library.bundled:
             ext.extra_objects = [*ext.extra_objects, self._own_object()]
         super().build_extension(ext)
+        if self.library.sources and not self.inplace:
+            self._build_tools(Path(self.get_ext_fullpath(ext.name)).with_name("bin"))
+
+    def _build_tools(self, directory: Path) -> None:
+        flags = [*CFLAGS, *sanitizers(os.environ)]
+        objects = self.compiler.object_filenames(self.library.sources, output_dir=self.build_temp)
+        for tool in files(f"{TOOLS}/v*.c"):
+            objects_of_it = self.compiler.compile(
+                [tool, f"{TOOLS}/tool.c"],
+                output_dir=self.build_temp,
+                extra_postargs=[*flags, *self.library.compile_flags],
+            )
+            self.compiler.link_executable(
+                [*objects_of_it, *objects],
+                Path(tool).stem,
+                output_dir=str(directory),
+                extra_postargs=[*self.library.link_flags, *flags],
+            )
 
     def _own_object(self) -> str:
         # The bundled library has functions of the same names; none of them is left to be seen.
@@ -136,6 +162,19 @@ class BuildExt(build_ext):
         subprocess.run([*compiler(), "-r", "-nostdlib", "-o", whole, *objects], check=True)
         subprocess.run(["objcopy", "--localize-hidden", whole], check=True)
         return whole
+
+
+class BdistWheel(bdist_wheel):
+    """Names a wheel for every Python from 3.10 on where cffi builds for the stable ABI."""
+
+    def finalize_options(self) -> None:
+        """Take cffi's word for it: not for free-threaded Pythons, nor for debugging ones."""
+        modules = self.distribution.ext_modules or []
+        if not FREE_THREADED and all(
+            getattr(module, "py_limited_api", False) for module in modules
+        ):
+            self.py_limited_api = STABLE_ABI
+        super().finalize_options()
 
 
 def _c_text(text: str) -> str:

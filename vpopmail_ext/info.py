@@ -87,8 +87,13 @@ def qmail_dir() -> str:
 
 
 def tool_path(tool: str) -> str:
-    """Return the path that the program `tool` has in vpopmail's directory."""
-    return os.path.join(home_dir(), "bin", tool)
+    """Return the path of the program `tool`: in vpopmail's directory, else in this package.
+
+    The package has programs where it was installed with the bundled library compiled in.
+    """
+    path = os.path.join(home_dir(), "bin", tool)
+    ours = os.path.join(os.path.dirname(__file__), "bin", tool)
+    return ours if os.path.exists(ours) and not os.path.lexists(path) else path
 
 
 def copy_out(function: Callable[..., int], *arguments: bytes | int) -> tuple[int, bytes]:

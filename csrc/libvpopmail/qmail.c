@@ -13,6 +13,14 @@
 #include "buf.h"
 #include "file.h"
 
+/* The headers may be older than the kernel. */
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
 /* Whether the process of a /proc entry runs that program: by the file that it executes, not by its
  * name, which any process can choose. */
 static bool runs(int proc, const char *pid, const char *program) {

@@ -233,6 +233,39 @@ def test_a_build_that_failed_does_not_count(project: Path, monkeypatch: pytest.M
     assert told(module).startswith("theirs ours ")
 
 
+def test_programs_come_with_a_library_that_is_compiled_in(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = project / "csrc/libvpopmail/tools"
+    tools.mkdir()
+    (tools / "tool.c").write_text("char *verror(int);\nchar *said(void) { return verror(0); }\n")
+    (tools / "vprogram.c").write_text(
+        "#include <stdio.h>\nchar *said(void);\nint main(void) { return puts(said()) < 0; }\n"
+    )
+    program = build().parent / "bin/vprogram"
+    assert subprocess.run([program], capture_output=True, check=True).stdout == b"ours\n"
+    assert [path.name for path in program.parent.iterdir()] == ["vprogram"]
+
+    program.unlink()
+    monkeypatch.setenv("VPOPMAIL_HOME", str(project / "home"))
+    build()
+    assert not program.exists()
+
+
+@pytest.mark.parametrize(
+    ("limited", "free_threaded", "tag"),
+    [(True, False, "cp310"), (False, False, ""), (True, True, "")],
+)
+def test_the_name_of_a_wheel(
+    monkeypatch: pytest.MonkeyPatch, limited: bool, free_threaded: bool, tag: str
+) -> None:
+    monkeypatch.setattr(extension, "FREE_THREADED", free_threaded)
+    made = Extension("module", ["module.c"], py_limited_api=limited)
+    command = extension.BdistWheel(Distribution({"name": "x", "ext_modules": [made]}))
+    command.ensure_finalized()
+    assert (command.py_limited_api or "") == tag
+
+
 # --- what is missing ------------------------------------------------------------------------------
 
 

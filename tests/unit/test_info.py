@@ -216,3 +216,20 @@ def test_version_is_the_distribution_s() -> None:
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("built in place, not installed")
     assert installed == v.__version__
+
+
+def test_programs_of_the_package_stand_in_for_those_of_an_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, package = tmp_path / "vpopmail", tmp_path / "package"
+    monkeypatch.setattr(module, "home_dir", lambda: str(home))
+    monkeypatch.setattr(module, "__file__", str(package / "info.py"))
+    installed, ours = home / "bin/vadddomain", package / "bin/vadddomain"
+    assert module.tool_path("vadddomain") == str(installed)
+    ours.parent.mkdir(parents=True)
+    ours.touch()
+    assert module.tool_path("vadddomain") == str(ours)
+    installed.parent.mkdir(parents=True)
+    # One that is there counts, even where it leads nowhere.
+    installed.symlink_to("missing")
+    assert module.tool_path("vadddomain") == str(installed)
