@@ -15,6 +15,7 @@
 #include "linefile.h"
 #include "thread.h"
 #include "user.h"
+#include "walk.h"
 
 #define PREFIX ".qmail-"
 #define LINE_SHOWN (MAX_ALIAS_LINE - 1)
@@ -195,10 +196,8 @@ static int open_alias(const struct store *s, const char *file) {
     int fd = file_open(s->dir, file, NULL);
     if (fd != -ELOOP)
         return fd;
-    fd = openat(s->dir, file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || !(st.st_uid == s->uid || st.st_mode & S_IROTH)) {
+    fd = walk_file(s->dir, file, &st);
+    if (fd >= 0 && st.st_uid != s->uid && !(st.st_mode & S_IROTH)) {
         fd_close(fd);
         return -ELOOP;
     }

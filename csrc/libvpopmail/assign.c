@@ -10,6 +10,7 @@
 #include "error.h"
 #include "include/vpopmail.h"
 #include "linefile.h"
+#include "walk.h"
 
 #define ASSIGN_FIELDS 6
 
@@ -69,13 +70,14 @@ static int from_record(struct span value, struct domain *out) {
 
 int assign_find(const struct home *home, const char *name, struct domain *out) {
     struct buf key = {0}, value = {0}, path = {0};
+    struct stat st;
     *out = (struct domain){0};
     buf_fmt(&path, "%s/users/cdb", home->qmail);
     buf_fmt(&key, "!%s-", name);
     int found = VA_MEMORY_ALLOC_ERR;
     int fd = -1;
     if (buf_c(&key) && buf_c(&path))
-        fd = open(path.data, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        fd = walk_file(AT_FDCWD, path.data, &st);
     if (fd >= 0) {
         found = cdb_find(fd, (struct span){key.data, key.len}, &value);
         if (found > 0)
@@ -84,7 +86,7 @@ int assign_find(const struct home *home, const char *name, struct domain *out) {
             found = error_code(found, VA_CANNOT_READ_ASSIGN);
         fd_close(fd);
     } else if (buf_c(&key) && path.data) {
-        found = errno == ENOENT || errno == ENOTDIR ? 0 : VA_CANNOT_READ_ASSIGN;
+        found = fd == -ENOENT || fd == -ENOTDIR ? 0 : VA_CANNOT_READ_ASSIGN;
     }
     buf_free(&path);
     buf_free(&key);
@@ -93,7 +95,7 @@ int assign_find(const struct home *home, const char *name, struct domain *out) {
 }
 
 int domain_dir(const struct domain *d) {
-    return dir_open_of(d->path, d->uid);
+    return walk_dir(AT_FDCWD, d->path);
 }
 
 /* --- changing -----------------------------------------------------------------------------------

@@ -7,27 +7,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Frees the block, in which nothing stays behind. */
+static void wipe(struct buf *b) {
+    if (b->data)
+        explicit_bzero(b->data, b->cap); /* also what was there before buf_clear() */
+    free(b->data);
+    b->data = NULL;
+    b->cap = 0;
+}
+
+/* Not by realloc(), which would leave a copy of what may be secret. */
+static void grow(struct buf *b, size_t cap) {
+    char *data = malloc(cap);
+    if (data && b->len)
+        memcpy(data, b->data, b->len);
+    wipe(b);
+    b->failed = !data;
+    b->data = data;
+    b->cap = data ? cap : 0;
+    b->len = data ? b->len : 0;
+}
+
 char *buf_room(struct buf *b, size_t more) {
-    if (b->failed)
-        return NULL;
-    if (more >= SIZE_MAX / 2 - b->len) {
+    if (!b->failed && more >= SIZE_MAX / 2 - b->len) {
+        wipe(b);
+        b->len = 0;
         b->failed = true;
-    } else if (b->len + more + 1 > b->cap) {
+    } else if (!b->failed && b->len + more + 1 > b->cap) {
         size_t cap = b->cap ? b->cap * 2 : 128;
         while (cap < b->len + more + 1)
             cap *= 2;
-        char *data = realloc(b->data, cap);
-        if (data) {
-            b->data = data;
-            b->cap = cap;
-        } else {
-            b->failed = true;
-        }
-    }
-    if (b->failed) {
-        free(b->data);
-        b->data = NULL;
-        b->len = b->cap = 0;
+        grow(b, cap);
     }
     return b->failed ? NULL : b->data + b->len;
 }
@@ -79,9 +89,7 @@ void buf_clear(struct buf *b) {
 }
 
 void buf_free(struct buf *b) {
-    if (b->data)
-        explicit_bzero(b->data, b->cap); /* also what was there before buf_clear() */
-    free(b->data);
+    wipe(b);
     *b = (struct buf){0};
 }
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cdb.h"
+#include "walk.h"
 
 #define ALL_BYTES (64L << 20) /* of all copies together */
 #define ALL_COPIES 4096
@@ -398,13 +399,8 @@ static char *read_whole(int fd, size_t size) {
 }
 
 static int open_file(const struct copy *c, const struct domain *domain, struct stat *st) {
-    if (!domain) {
-        int fd = open(c->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (fd >= 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode))
-            return fd;
-        fd_close(fd);
-        return -1;
-    }
+    if (!domain)
+        return walk_file(AT_FDCWD, c->path, st);
     int dir = domain_dir(domain);
     int fd = dir < 0 ? dir : file_open(dir, c->path + c->key_len + 1, st);
     fd_close(dir);

@@ -7,6 +7,10 @@
 
 #define TABLES 256
 #define HEADER (TABLES * 8)
+#define FIRST_SLOTS 8
+/* What a file that lies may cost: records of one hash that are looked at, bytes of a value. */
+#define ALIKE_MAX 10000
+#define VALUE_MAX (1 << 20)
 
 static uint32_t hash_of(struct span key) {
     uint32_t h = 5381;
@@ -138,27 +142,35 @@ struct source {
     struct span bytes;
 };
 
-static int read_at(const struct source *s, void *out, size_t len, uint32_t at) {
+/* As many bytes as there are, up to `len`; or -errno. */
+static ssize_t read_some(const struct source *s, void *out, size_t len, uint32_t at) {
     if (s->bytes.data) {
-        if (at > s->bytes.len || len > s->bytes.len - at)
-            return -EPROTO;
-        memcpy(out, s->bytes.data + at, len);
-        return 0;
+        size_t left = at < s->bytes.len ? s->bytes.len - at : 0;
+        if (len > left)
+            len = left;
+        if (len)
+            memcpy(out, s->bytes.data + at, len);
+        return (ssize_t)len;
     }
-    char *to = out;
-    while (len) {
-        ssize_t n = pread(s->fd, to, len, (off_t)at);
+    if (len > UINT32_MAX - at) /* no cdb has what lies beyond */
+        len = UINT32_MAX - at;
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = pread(s->fd, (char *)out + done, len - done, (off_t)at + (off_t)done);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -errno;
-        if (n == 0 || at + (uint64_t)n > UINT32_MAX)
-            return -EPROTO;
-        to += n;
-        at += (uint32_t)n;
-        len -= (size_t)n;
+        if (n == 0)
+            break;
+        done += (size_t)n;
     }
-    return 0;
+    return (ssize_t)done;
+}
+
+static int read_at(const struct source *s, void *out, size_t len, uint32_t at) {
+    ssize_t got = read_some(s, out, len, at);
+    return got < 0 ? (int)got : (size_t)got < len ? -EPROTO : 0;
 }
 
 static int read_pair(const struct source *s, uint32_t at, uint32_t *a, uint32_t *b) {
@@ -194,42 +206,70 @@ static int match(const struct source *s, uint32_t at, struct span key, struct pl
     return 1;
 }
 
-static int find(const struct source *s, struct span key, struct place *value) {
-    uint32_t hash = hash_of(key), table, slots;
-    int found = read_pair(s, (hash & 255) * 8, &table, &slots);
-    if (found || !slots)
-        return found;
-    uint32_t slot = (hash >> 8) % slots;
-    for (uint32_t tried = 0; tried < slots && !found; tried++) {
-        uint32_t slot_hash, at;
-        if (table > UINT32_MAX - 8 || slot > (UINT32_MAX - 8 - table) / 8)
+/* The slots of a table, from one on, of which some are read at once. */
+struct slots {
+    uint32_t table, count, slot;
+    unsigned char block[4096];
+    size_t at, len; /* of the bytes in the block */
+};
+
+/* The next slot, around the end of the table: 0 or -errno. The first read is short, since the first
+ * slot is mostly the one; a table that is made to be long is read in few. */
+static int next_slot(const struct source *s, struct slots *t, uint32_t *hash, uint32_t *at) {
+    if (t->slot == t->count) {
+        t->slot = 0;
+        t->at = t->len;
+    }
+    if (t->len - t->at < 8) {
+        if (t->table > UINT32_MAX - 8 || t->slot > (UINT32_MAX - 8 - t->table) / 8)
             return -EPROTO;
-        found = read_pair(s, table + slot * 8, &slot_hash, &at);
+        size_t more = t->len ? sizeof t->block : FIRST_SLOTS * 8;
+        if (more / 8 > t->count - t->slot)
+            more = (size_t)(t->count - t->slot) * 8;
+        ssize_t got = read_some(s, t->block, more, t->table + t->slot * 8);
+        if (got < 8)
+            return got < 0 ? (int)got : -EPROTO;
+        t->at = 0;
+        t->len = (size_t)got;
+    }
+    *hash = unpack(t->block + t->at);
+    *at = unpack(t->block + t->at + 4);
+    t->at += 8;
+    t->slot++;
+    return 0;
+}
+
+static int find(const struct source *s, struct span key, struct place *value) {
+    struct slots t;
+    uint32_t hash = hash_of(key), alike = 0;
+    int found = read_pair(s, (hash & 255) * 8, &t.table, &t.count);
+    if (found || !t.count)
+        return found;
+    t.slot = (hash >> 8) % t.count;
+    t.at = t.len = 0;
+    for (uint32_t tried = 0; tried < t.count && !found; tried++) {
+        uint32_t slot_hash = 0, at = 0;
+        found = next_slot(s, &t, &slot_hash, &at);
         if (!found && !at)
             return 0;
         if (!found && slot_hash == hash)
-            found = match(s, at, key, value);
-        slot = slot + 1 == slots ? 0 : slot + 1;
+            found = ++alike > ALIKE_MAX ? -EPROTO : match(s, at, key, value);
     }
-    return found;
+    return found > 0 && value->len > VALUE_MAX ? -EPROTO : found;
 }
 
 int cdb_find(int fd, struct span key, struct buf *value) {
     struct source s = {.fd = fd};
     struct place place;
-    char block[4096];
     int found = find(&s, key, &place);
     buf_clear(value);
-    /* In blocks, so that a wild length in a damaged file costs no more memory than the file has. */
-    for (uint32_t done = 0; found > 0 && done < place.len;) {
-        size_t n = place.len - done < sizeof block ? place.len - done : sizeof block;
-        int error = read_at(&s, block, n, place.at + done);
-        if (error)
-            return error;
-        buf_add(value, block, n);
-        done += (uint32_t)n;
-    }
-    return found <= 0 || buf_c(value) ? found : -ENOMEM;
+    char *to = found > 0 ? buf_room(value, place.len) : NULL;
+    if (found <= 0)
+        return found;
+    int error = to ? read_at(&s, to, place.len, place.at) : -ENOMEM;
+    if (!error)
+        value->len = place.len;
+    return error ? error : buf_c(value) ? 1 : -ENOMEM;
 }
 
 int cdb_find_in(struct span file, struct span key, struct span *value) {

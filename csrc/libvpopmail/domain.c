@@ -17,6 +17,7 @@
 #include "names.h"
 #include "qmail.h"
 #include "thread.h"
+#include "walk.h"
 
 int NoMakeIndex, OptimizeAddDomain;
 
@@ -40,7 +41,7 @@ static int counting_dir(const struct home *home, uid_t uid) {
         text = malloc(room *= 2);
         error = text ? getpwuid_r(uid, &entry, text, room, &found) : ENOMEM;
     } while (error == ERANGE && room < 1 << 20);
-    int in = found ? dir_open(AT_FDCWD, found->pw_dir, true) : -ENOENT;
+    int in = found ? walk_dir(AT_FDCWD, found->pw_dir) : -ENOENT;
     int fd = in < 0 ? -ENOENT : dir_open(in, DOMAINS_DIR, false);
     fd_close(in);
     free(text);
@@ -68,16 +69,11 @@ static void tree_end(struct tree *t) {
 }
 
 static int open_domains(int base, uid_t uid, gid_t gid) {
-    struct stat link;
     bool made;
     int fd = dir_make(base, DOMAINS_DIR, uid, gid, &made);
     if (fd >= 0 && made)
         (void)dir_sync(base);
-    /* A link is followed where root or the owner made it. */
-    if (fd == -ELOOP && fstatat(base, DOMAINS_DIR, &link, AT_SYMLINK_NOFOLLOW) == 0 &&
-        S_ISLNK(link.st_mode) && (link.st_uid == 0 || link.st_uid == geteuid()))
-        fd = dir_open(base, DOMAINS_DIR, true);
-    return fd;
+    return fd == -ELOOP ? walk_dir(base, DOMAINS_DIR) : fd;
 }
 
 static int descend(int fd, struct span place, uid_t uid, gid_t gid) {
@@ -185,7 +181,7 @@ static int add_domain(const struct home *home, struct domain *d, const char *dir
         return code;
     if (name_breaks_line(dir))
         return VA_BAD_CHAR;
-    int base = dir[0] == '/' ? dir_open(AT_FDCWD, dir, true) : -ENOENT;
+    int base = dir[0] == '/' ? walk_dir(AT_FDCWD, dir) : -ENOENT;
     if (base < 0)
         return error_code(base, VA_BAD_V_DIR);
     code = strlen(dir) > MAX_PW_DIR ? VA_DIR_TOO_LONG : assign_begin(home, &a);

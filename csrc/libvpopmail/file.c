@@ -11,11 +11,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "walk.h"
+
 #define DIR_MODE 0700
 #define LOCK_MODE 0600
 #define TMP_PREFIX ".tmp:"   /* no user's name has a colon, so no user's directory is in the way */
 #define LOCK_WAIT_SECONDS 20 /* vpopmail tries ten times, every two seconds */
+#define LOCK_TRIES 1000      /* of one that is replaced again and again */
 #define LOCK_POLL_MAX_NS 32000000L
+#define FILE_LARGEST                                                                               \
+    (16 << 20)          /* of those that are read whole; what is larger is mostly a hole           \
+                         */
 #define READ_BLOCK 4096 /* of a file that is longer than it says */
 
 void fd_close(int fd) {
@@ -35,38 +41,6 @@ int dir_open(int at, const char *path, bool follow) {
     if (!follow && error == -ENOTDIR && fstatat(at, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
         error = -ELOOP;
     return error;
-}
-
-/* Opens a directory where every link on the way is one that root or we ourselves made. */
-static int walk_own_links(const char *path) {
-    struct span rest = span_of(path), step;
-    int fd = dir_open(AT_FDCWD, "/", false);
-    while (fd >= 0 && span_field(&rest, '/', &step)) {
-        struct stat st;
-        if (!step.len)
-            continue;
-        char *name = span_dup(step);
-        int next = -ENOMEM;
-        if (name && fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW))
-            next = -errno;
-        else if (name && S_ISLNK(st.st_mode) && st.st_uid != 0 && st.st_uid != geteuid())
-            next = -ELOOP;
-        else if (name)
-            next = dir_open(fd, name, S_ISLNK(st.st_mode));
-        free(name);
-        fd_close(fd);
-        fd = next;
-    }
-    return fd;
-}
-
-int dir_open_of(const char *path, uid_t uid) {
-    struct stat st;
-    int fd = dir_open(AT_FDCWD, path, true);
-    if (fd < 0 || (fstat(fd, &st) == 0 && st.st_uid == uid))
-        return fd;
-    fd_close(fd);
-    return walk_own_links(path);
 }
 
 int fd_owner(int fd, uid_t uid, gid_t gid) {
@@ -188,8 +162,8 @@ int tree_remove(int dir, const char *name) {
     return error;
 }
 
-int tree_chown(int dir, uid_t uid, gid_t gid) {
-    int error = fd_owner(dir, uid, gid);
+static int chown_below(int dir, uid_t uid, gid_t gid, int depth) {
+    int error = depth > TREE_DEPTH ? -ENAMETOOLONG : fd_owner(dir, uid, gid);
     int fd = error ? -1 : dir_open(dir, ".", false);
     DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
     if (!list) {
@@ -203,13 +177,17 @@ int tree_chown(int dir, uid_t uid, gid_t gid) {
             continue;
         int file = openat(fd, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
         if (file >= 0 && fstat(file, &st) == 0 && S_ISDIR(st.st_mode))
-            error = tree_chown(file, uid, gid);
+            error = chown_below(file, uid, gid, depth + 1);
         else if (file >= 0)
             fd_give(file, uid, gid);
         fd_close(file);
     }
     closedir(list);
     return error;
+}
+
+int tree_chown(int dir, uid_t uid, gid_t gid) {
+    return chown_below(dir, uid, gid, 0);
 }
 
 /* --- files --------------------------------------------------------------------------------------
@@ -250,27 +228,31 @@ int fd_read_sized(int fd, off_t size, struct buf *out) {
             out->len += (size_t)n;
         if (n >= 0 && (size_t)n < more)
             return 0;
+        if ((off_t)out->len > size + FILE_LARGEST) /* it grows as fast as it is read */
+            return -EFBIG;
     }
 }
 
 int fd_read(int fd, struct buf *out) {
     struct stat st;
-    return fstat(fd, &st) ? -errno : fd_read_sized(fd, st.st_size, out);
+    if (fstat(fd, &st))
+        return -errno;
+    return st.st_size > FILE_LARGEST ? -EFBIG : fd_read_sized(fd, st.st_size, out);
 }
 
-static int read_open(int fd, struct buf *out) {
+int file_read(int dir, const char *name, struct buf *out) {
+    int fd = file_open(dir, name, NULL);
     int error = fd < 0 ? fd : fd_read(fd, out);
     fd_close(fd);
     return error;
 }
 
-int file_read(int dir, const char *name, struct buf *out) {
-    return read_open(file_open(dir, name, NULL), out);
-}
-
 int file_read_linked(int dir, const char *name, struct buf *out) {
-    int fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    return read_open(fd < 0 ? -errno : fd, out);
+    struct stat st;
+    int fd = walk_file(dir, name, &st);
+    int error = fd < 0 ? fd : fd_read_sized(fd, st.st_size, out);
+    fd_close(fd);
+    return error;
 }
 
 int fd_write(int fd, struct span data) {
@@ -444,6 +426,21 @@ __attribute__((destructor)) static void at_unload(void) {
     held_count = held_room = 0;
 }
 
+/* Opens what is to be locked; with O_CREAT it is made, with its mode whatever the umask is. */
+static int open_lock(int dir, const char *name, int flags) {
+    int fd = openat(dir, name, flags & ~O_CREAT);
+    for (int tries = 0; fd < 0 && errno == ENOENT && flags & O_CREAT && tries < 10; tries++) {
+        fd = openat(dir, name, flags | O_EXCL, LOCK_MODE);
+        if (fd >= 0 && fchmod(fd, LOCK_MODE)) {
+            fd_close(fd);
+            return -errno;
+        }
+        if (fd < 0 && errno == EEXIST) /* another was faster */
+            fd = openat(dir, name, flags & ~O_CREAT);
+    }
+    return fd < 0 ? -errno : fd;
+}
+
 /* Opens under the guard, so that a fork sees either no descriptor or a held one. */
 static int open_held(int dir, const char *name, int flags) {
     int fd = -ENOMEM;
@@ -456,13 +453,10 @@ static int open_held(int dir, const char *name, int flags) {
             held_room = bigger;
         }
     }
-    if (held_count < held_room) {
-        fd = openat(dir, name, flags | O_NOFOLLOW | O_CLOEXEC, LOCK_MODE);
-        if (fd < 0)
-            fd = -errno;
-        else
-            held[held_count++] = fd;
-    }
+    if (held_count < held_room)
+        fd = open_lock(dir, name, flags | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0)
+        held[held_count++] = fd;
     pthread_mutex_unlock(&held_guard);
     return fd;
 }
@@ -502,27 +496,31 @@ static int wait_for(int fd, bool of_dir) {
     return 0;
 }
 
-/* Whether the locked file is still the one of that name. */
-static bool still_there(int dir, const char *name, int fd) {
+/* 0 where the locked file is still the one of that name, -ESTALE where it is not, -ELOOP where it
+ * may be somebody else's. */
+static int check_lock(int dir, const char *name, int fd) {
     struct stat by_name, by_fd;
-    return fstatat(dir, name, &by_name, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &by_fd) == 0 &&
-           by_name.st_dev == by_fd.st_dev && by_name.st_ino == by_fd.st_ino;
+    if (fstat(fd, &by_fd) || fstatat(dir, name, &by_name, AT_SYMLINK_NOFOLLOW) ||
+        by_name.st_dev != by_fd.st_dev || by_name.st_ino != by_fd.st_ino)
+        return -ESTALE;
+    return S_ISREG(by_fd.st_mode) && !is_planted(dir, &by_fd) ? 0 : -ELOOP;
 }
 
 static int take(int dir, const char *name, int flags, bool of_dir, struct lock *lock) {
-    for (;;) {
+    int error = -ESTALE;
+    for (int tries = 0; error == -ESTALE && tries < LOCK_TRIES; tries++) {
         int fd = open_held(dir, name, flags);
         if (fd < 0)
             return fd;
-        int error = wait_for(fd, of_dir);
-        if (!error && (of_dir || still_there(dir, name, fd))) {
+        error = wait_for(fd, of_dir);
+        if (!error && !of_dir)
+            error = check_lock(dir, name, fd);
+        if (!error)
             *lock = (struct lock){fd, of_dir};
-            return 0;
-        }
-        close_held(fd);
-        if (error)
-            return error;
+        else
+            close_held(fd);
     }
+    return error == -ESTALE ? -EAGAIN : error;
 }
 
 int lock_file(int dir, const char *name, struct lock *lock) {

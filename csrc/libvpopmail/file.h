@@ -16,9 +16,6 @@ void fd_close(int fd);
 
 /* follow: also a symbolic link to a directory. */
 int dir_open(int at, const char *path, bool follow);
-/* Opens a directory that is uid's, by an absolute path. One that is not is opened only where all
- * links on the way are root's or our own. */
-int dir_open_of(const char *path, uid_t uid);
 /* Opens directory NAME, made with mode 0700 and that owner where it is missing. */
 int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made);
 int dir_sync(int dir);
@@ -30,12 +27,14 @@ int tree_chown(int dir, uid_t uid, gid_t gid);
 /* Opens a regular file for reading; -ELOOP also for what is none, or may be a hard link to another
  * owner's. */
 int file_open(int dir, const char *name, struct stat *st);
+/* -EFBIG for one that is larger than any that vpopmail keeps. */
 int fd_read(int fd, struct buf *out);
 /* The same where the size is known (a wrong one does not matter): mostly one system call. */
 int fd_read_sized(int fd, off_t size, struct buf *out);
 int fd_write(int fd, struct span data);
 int file_read(int dir, const char *name, struct buf *out);
-/* The same for QMAIL/ and HOME/etc, where only an administrator can put a link: it is followed. */
+/* The same for QMAIL/ and HOME/etc, where an administrator may have put a link (walk.h), and of any
+ * size. */
 int file_read_linked(int dir, const char *name, struct buf *out);
 int fd_owner(int fd, uid_t uid, gid_t gid);
 /* The same for a file that was there before: only where no other name leads to it. */

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "include/vauth.h"
 #include "maildir.h"
+#include "stream.h"
 #include "user.h"
 
 #define CHUNK 65536
@@ -203,11 +204,13 @@ static int read_on(struct vpopmail_users *list, bool *end) {
     ssize_t n = block ? list->fd < 0 ? 0 : read(list->fd, block, CHUNK) : -1;
     while (n > 0) {
         buf_add(&list->text, block, (size_t)n);
-        if (memchr(block, '\n', (size_t)n) || list->text.failed)
+        if (memchr(block, '\n', (size_t)n) || list->text.failed || list->text.len > LINE_LARGEST)
             break;
         n = read(list->fd, block, CHUNK);
     }
     int error = n < 0 ? -errno : list->text.failed ? -ENOMEM : 0;
+    if (!error && list->text.len > LINE_LARGEST + CHUNK)
+        error = -EFBIG;
     if (block)
         explicit_bzero(block, CHUNK);
     free(block);

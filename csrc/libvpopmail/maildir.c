@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "include/vpopmail.h"
+#include "walk.h"
 
 /* --- the user's directory -----------------------------------------------------------------------
  */
@@ -146,7 +147,7 @@ static int open_parent(const struct store *s, const char *domain_path, struct sp
         return -ELOOP;
     if (!*inside) {
         char *parent = before ? span_dup((struct span){part.data, before}) : strdup("/");
-        int fd = parent ? dir_open(AT_FDCWD, parent, true) : -ENOMEM;
+        int fd = parent ? walk_dir(AT_FDCWD, parent) : -ENOMEM;
         free(parent);
         return fd;
     }

@@ -12,6 +12,7 @@
 #include "buf.h"
 #include "file.h"
 #include "include/vpopmail.h"
+#include "walk.h"
 
 /* Two strings behind a lock; NULL: the default, or what the environment says. */
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
@@ -63,7 +64,7 @@ void home_release(struct home *home) {
 int home_dir(const char *dir, const char *name) {
     struct buf path = {0};
     buf_fmt(&path, "%s/%s", dir, name);
-    int fd = buf_c(&path) ? dir_open(AT_FDCWD, path.data, true) : -ENOMEM;
+    int fd = buf_c(&path) ? walk_dir(AT_FDCWD, path.data) : -ENOMEM;
     buf_free(&path);
     return fd;
 }

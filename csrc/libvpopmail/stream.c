@@ -38,13 +38,15 @@ int lines_next(struct lines *l, struct span *line) {
     for (;;) {
         rest = (struct span){l->block.data + l->from, l->block.len - l->from};
         end = rest.len ? memchr(rest.data, '\n', rest.len) : NULL;
-        if (end || l->ended)
+        if (end || l->ended || rest.len > LINE_LARGEST)
             break;
         int error = fill(l);
         if (error)
             return error;
     }
     *line = (struct span){rest.data, end ? (size_t)(end - rest.data) : rest.len};
+    if (line->len > LINE_LARGEST)
+        return -EFBIG;
     l->from += line->len + (end ? 1 : 0);
     return rest.len != 0;
 }

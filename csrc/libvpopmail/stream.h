@@ -7,6 +7,8 @@
 
 #include "buf.h"
 
+#define LINE_LARGEST (1 << 20) /* what is longer, as a hole in a file, is no line of an account */
+
 /* Zero it, save for the descriptor of the file. */
 struct lines {
     int fd;
@@ -15,7 +17,7 @@ struct lines {
     bool ended;
 };
 /* The next line, without its newline, which is there until the next call: 1, 0 at the end, or
- * -errno. */
+ * -errno; -EFBIG where it is too long. */
 int lines_next(struct lines *l, struct span *line);
 void lines_free(struct lines *l);
 

@@ -118,7 +118,10 @@ int store_open(const struct store *s) {
 }
 
 int store_list(const struct store *s, struct buf *text) {
-    int error = file_read(s->dir, TEXT, text);
+    struct stat st;
+    int fd = file_open(s->dir, TEXT, &st);
+    int error = fd < 0 ? fd : fd_read_sized(fd, st.st_size, text);
+    fd_close(fd);
     return error == -ENOENT ? 0 : error;
 }
 
