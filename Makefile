@@ -1,7 +1,7 @@
 # make demo   the main job, on a scratch home, without root
 # make test   everything that can be tested here
 # make torture  what could go on for ever, for longer; VPOPMAIL_TEST_TORTURE=10: ten times as long
-# make test-integration  with servers that others wrote, from Debian: Dovecot; the wheel, installed
+# make test-integration  with servers that others wrote, from Debian: Dovecot; the examples; the wheel, installed
 # make bench  times, beside those of the original that VPOPMAIL_HOME names
 # make check  linters, types, formats, a build in which warnings are errors
 # make wheel  a source distribution and a wheel that needs no compiler, in dist/
@@ -71,5 +71,5 @@ $(VENV)/ready: pyproject.toml tests/packages.sh
 	touch $@
 
 $(VENV)/integration: $(VENV)/ready
-	$(PY) -m pip install --quiet $$($(PY) tests/requirements.py wheel)
+	$(PY) -m pip install --quiet $$($(PY) tests/requirements.py wheel examples)
 	touch $@

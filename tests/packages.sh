@@ -28,6 +28,7 @@ need clang command -v clang
 need libclang-rt-dev fuzzer
 if [ "${1:-}" = integration ]; then
     need dovecot-imapd test -x /usr/lib/dovecot/imap
+    need openssl command -v openssl
     need dovecot-pop3d test -x /usr/lib/dovecot/pop3
 fi
 

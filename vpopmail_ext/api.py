@@ -78,10 +78,15 @@ __all__ = [
     "set_limits",
     "set_password",
     "set_quota",
+    "sign_in",
+    "split_address",
     "user",
     "users",
 ]
 
+# What stands between user and domain, as in vpopmail.
+_SEPARATORS = "@%"
+_NO_FLAGS = UserFlags(0)
 _LAST_ID = 2**32 - 2
 _LAST_FLAGS = 2**32 - 1
 
@@ -294,6 +299,37 @@ def authenticate(name: str, domain: str, password: str) -> User | None:
     arguments = *_names(name, domain), calls.text("password", password)
     found, record = copy_out(lib.vpx_authenticate, *arguments)
     return next(calls.users_of(record)) if found == 1 else None
+
+
+def sign_in(address: str, password: str, forbidding: UserFlags = _NO_FLAGS) -> User | None:
+    """Return the user that an address and a password sign in; None for nobody.
+
+    `address` is what `split_address` takes. A user whose `User.effective_flags` have one of
+    `forbidding`, as `UserFlags.NO_SMTP`, is kept out. Whatever the two texts hold that no user can
+    have is nobody's. Other than `authenticate` this tells where the answer can't be known:
+    `NotPermitted` where the process may not look, `StorageFailed`. libvpopmail's vauth_user().
+    """
+    try:
+        name, domain = split_address(address)
+        found = authenticate(name, domain, password)
+        if found is None:
+            user(name, domain)  # raises what kept authenticate() from looking
+    except (LookupError, ValueError):
+        return None
+    return found if found is not None and not found.effective_flags & forbidding else None
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Return the user's name and the domain of ``user@domain`` or ``user%domain``.
+
+    Where no domain is in it, it is the default one, and empty where there is none either.
+    libvpopmail's parse_email().
+    """
+    for separator in _SEPARATORS:
+        name, found, domain = address.rpartition(separator)
+        if found:
+            return name, domain
+    return address, default_domain() or ""
 
 
 def last_auth(user: User) -> LastAuth | None:

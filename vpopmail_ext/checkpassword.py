@@ -19,8 +19,6 @@ from vpopmail_ext.records import User, UserFlags
 DESCRIPTOR = 3
 REFUSED, MISUSED, NO_USER, TEMPORARY = 1, 2, 3, 111
 _MOST = 512
-# What stands between user and domain, as in vpopmail: where none does, the domain is the default.
-_SEPARATORS = "@%"
 _SERVICES = {
     "25": "smtp",
     "110": "pop3",
@@ -99,35 +97,21 @@ def _read() -> tuple[str, str] | None:
     return name, password
 
 
-def _address(name: str) -> tuple[str, str]:
-    for separator in _SEPARATORS:
-        user, found, domain = name.rpartition(separator)
-        if found:
-            return user, domain
-    return name, api.default_domain() or ""
-
-
 def _look_up(name: str) -> User | None:
     try:
-        return api.user(*_address(name))
+        return api.user(*api.split_address(name))
     except (NoSuchUser, NoSuchDomain):
         return None
 
 
 def _sign_in(name: str, password: str) -> User | None:
-    user = api.authenticate(*_address(name), password)
-    if user is None:
-        # Nobody is found either where this process may not look: that is no wrong password.
-        _look_up(name)
-        return None
     remote = os.environ.get("TCPREMOTEIP", "")
     service = os.environ.get("SERVICE") or _SERVICES.get(os.environ.get("TCPLOCALPORT", ""), "")
     forbidding = _FORBIDDING.get(service.lower(), UserFlags(0))
     if forbidding is UserFlags.NO_IMAP and remote in _LOCAL:
         forbidding = UserFlags.NO_WEBMAIL
-    if user.effective_flags & forbidding:
-        return None
-    if remote:
+    user = api.sign_in(name, password, forbidding)
+    if user is not None and remote:
         try:
             api.set_last_auth(user, remote)
         except (VpopmailError, OSError) as error:  # no reason to keep the user out

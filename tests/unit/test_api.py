@@ -432,6 +432,47 @@ def test_quota_usage_without_a_maildir(mail: Home) -> None:
         api.quota_usage(alice)
 
 
+def test_signing_in(mail: Home) -> None:
+    alice = api.user("alice", "example.com")
+    for address in ("alice@example.com", "Alice%Example.NET"):
+        assert api.sign_in(address, PASSWORD) == alice
+    assert api.sign_in("alice", PASSWORD) is None
+    (mail.path / "etc/defaultdomain").write_text("example.com\n")
+    assert api.sign_in("alice", PASSWORD) == alice
+    for address, password in (
+        ("alice@example.com", "guess"),
+        ("alice@example.com", ""),
+        ("bob@example.com", PASSWORD),
+        ("alice@nowhere.com", PASSWORD),
+        ("", PASSWORD),
+        ("alice\0@example.com", PASSWORD),
+        ("alice@example.com", PASSWORD + "\0"),
+        ("\ud800@example.com", PASSWORD),
+        ("../alice@example.com", PASSWORD),
+        ("a" * 5000 + "@example.com", PASSWORD),
+        ("alice@" + "x" * 5000, PASSWORD),
+    ):
+        assert api.sign_in(address, password) is None
+
+
+def test_flags_that_forbid_signing_in(mail: Home) -> None:
+    api.set_flags("alice", "example.com", api.UserFlags.NO_SMTP)
+    assert api.sign_in("alice@example.com", PASSWORD, api.UserFlags.NO_SMTP) is None
+    either = api.UserFlags.NO_SMTP | api.UserFlags.NO_POP
+    assert api.sign_in("alice@example.com", PASSWORD, either) is None
+    assert api.sign_in("alice@example.com", PASSWORD, api.UserFlags.NO_POP) is not None
+    # The domain's limits count too.
+    api.set_limits("example.com", replace(api.limits("example.com"), disable_pop=True))
+    assert api.sign_in("alice@example.com", PASSWORD, api.UserFlags.NO_POP) is None
+
+
+def test_a_sign_in_that_can_t_be_looked_up_is_no_wrong_password(mail: Home) -> None:
+    (directory(mail) / "vpasswd.cdb").write_bytes(b"\xff" * 3000)
+    assert api.authenticate("alice", "example.com", PASSWORD) is None
+    with pytest.raises(errors.StorageFailed):
+        api.sign_in("alice@example.com", PASSWORD)
+
+
 def test_last_auth(mail: Home) -> None:
     alice = api.user("alice", "example.com")
     file = directory(mail) / "alice/lastauth"
@@ -818,7 +859,11 @@ import os, vpopmail_ext
 from vpopmail_ext import api, errors
 vpopmail_ext.configure(home={str(mail.path)!r}, qmail={str(mail.qmail)!r})
 os.setgid(65534); os.setuid(65534)
-for call in (lambda: api.user("alice", "example.com"), lambda: api.users("example.com")):
+for call in (
+    lambda: api.user("alice", "example.com"),
+    lambda: api.users("example.com"),
+    lambda: api.sign_in("alice@example.com", {PASSWORD!r}),
+):
     try:
         call()
     except errors.NotPermitted as error:
