@@ -12,6 +12,6 @@ project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_t
 extras = project["optional-dependencies"]
 needed = [extras[name] for name in sys.argv[1:]] or [
     project["dependencies"],
-    *(extras[name] for name in ("cli", "test", "dev")),
+    *(extras[name] for name in ("cli", "migrate", "test", "dev")),
 ]
 print("\n".join(requirement for extra in needed for requirement in extra))

@@ -45,7 +45,7 @@ inside() { # FLAVOUR PYTHON [ARGUMENT…]
         export PYTHONMALLOC=malloc VPOPMAIL_TEST_SANITIZED=1
         # What is Python alone says nothing about the C, and takes long there.
         if [ $# -eq 0 ]; then
-            for name in aio backend cli command_documents documents errors extension find import probe; do
+            for name in aio backend cli command_documents documents errors extension find import migrate probe; do
                 set -- "$@" --ignore "tests/unit/test_$name.py"
             done
         fi

@@ -16,6 +16,7 @@ from vpopmail_ext.cli import (
     checkpassword,
     domains,
     limits,
+    migrate,
     shell,
     users,
 )
@@ -26,10 +27,11 @@ from vpopmail_ext.info import configure
 _ABOUT = "Administer vpopmail's domains, users and aliases."
 _EXIT = """\
 Exit codes: 0 done; 1 the answer is no (auth: wrong password; doctor: something is missing; import:
-rows were refused; delete: the question was answered with no); 2 wrong usage; 3 there is no such
-domain, user or alias; 4 it is there already; 5 a name, value or password that can't be used; 6 not
-permitted; 7 a file, directory, program or database failed; 8 the linked libvpopmail was built
-without it. checkpassword has those of its interface: 1, 2, 111, and 3 for Dovecot."""
+rows were refused; delete: the question was answered with no; migrate: PHP that could not be
+understood); 2 wrong usage; 3 there is no such domain, user or alias; 4 it is there already; 5 a
+name, value or password that can't be used; 6 not permitted; 7 a file, directory, program or
+database failed; 8 the linked libvpopmail was built without it. checkpassword has those of its
+interface: 1, 2, 111, and 3 for Dovecot."""
 # The first that fits: FileExistsError and PermissionError are OSErrors too.
 _EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (UsageError, 2),
@@ -57,6 +59,7 @@ def parser() -> Parser:
     for group in (domains, users, aliases, limits, accounts, administration):
         group.add(commands)
     checkpassword.add(commands)
+    migrate.add(commands)
     shell.add(commands, parser)
     return made
 
