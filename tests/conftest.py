@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,11 @@ def domain_ids() -> tuple[int, int]:
     if os.geteuid() == 0 and not mapped:
         return 89, 89
     return os.getuid(), os.getgid()
+
+
+def only_bundled(reason: str) -> pytest.MarkDecorator:
+    """Leave a test out where a real library is linked: what it does there is another thing."""
+    return pytest.mark.skipif(vpopmail_ext.info().library == "real", reason=reason)
 
 
 def open_to_all(path: Path) -> None:
@@ -95,6 +101,19 @@ def fill(home: Home) -> Home:
     (home.path / "etc/vlimits.default").write_text("maxpopaccounts -1\n")
     (home.path / "etc/password_strength.conf").write_text("Length >= 1\n")
     return home
+
+
+@contextmanager
+def own_programs(top: Path) -> Iterator[Path]:
+    """Give an empty `top`/bin for programs of the test's own; what is installed comes back."""
+    programs, installed = top / "bin", top / "bin.installed"
+    if programs.exists():
+        programs.rename(installed)
+    programs.mkdir()
+    yield programs
+    remove(programs)
+    if installed.exists():
+        installed.rename(programs)
 
 
 @pytest.fixture

@@ -30,7 +30,8 @@ inside() { # PYTHON [ARGUMENT…]
     tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git . | tar -x -C /tmp/checkout
     cd /tmp/checkout
     "$python" setup.py -q build_ext --inplace
-    [ $# -gt 0 ] || set -- tests/conformance tests/robustness tests/system tests/unit/test_model.py
+    [ $# -gt 0 ] || set -- tests/conformance tests/robustness tests/system \
+        tests/unit/test_{aio,api,checkpassword,chown,cli,doctor,model,php}.py
     "$python" -m pytest -q -p no:cacheprovider "$@"
 }
 

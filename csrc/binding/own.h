@@ -24,8 +24,12 @@ int own_check_add_user(const char *user, const char *domain, const char *passwor
 int own_check_user(const char *user, const char *domain, int none, bool in_cdb);
 int own_check_alias(const char *alias, const char *domain, const char *line);
 
-/* Whether vpasswd.cdb has a sound line for the user. */
-bool own_knows_user(const char *user, const char *domain);
+/* A user's directory and what is read there, where the domain's owner may have put a link. */
+int own_check_user_dir(const char *user, const char *domain);
+int own_check_limits(const char *domain);
+
+/* 1 where vpasswd.cdb has a sound line for the user, 0 where it has none, or a code. */
+int own_find_user(const char *user, const char *domain);
 
 /* vpopmail_alias(), vpopmail_aliases() and valias_delete_domain(). */
 int own_alias(const char *alias, const char *domain, char **data, size_t *size);

@@ -251,8 +251,9 @@ static int check_account(const struct session *s, int none) {
     if (found > 0) {
         int maildir = maildir_open(&s->store, s->domain.path, a.dir);
         int inner = maildir < 0 ? maildir : dir_open(maildir, "Maildir", false);
-        if (inner == -ELOOP)
-            code = VA_ILLEGAL_USERNAME;
+        code = inner == -ELOOP ? VA_ILLEGAL_USERNAME
+               : maildir < 0   ? VA_SUCCESS
+                               : check_file(maildir, "lastauth");
         fd_close(inner);
         fd_close(maildir);
     }
@@ -271,6 +272,27 @@ int own_check_user(const char *user, const char *domain, int none, bool in_cdb) 
         if (code == VA_SUCCESS && in_cdb && s.user[0])
             code = check_account(&s, none);
     }
+    session_end(&s);
+    return code;
+}
+
+int own_check_user_dir(const char *user, const char *domain) {
+    struct session s;
+    int found = session_begin(&s, user, domain);
+    int code = found > 0 ? check_domain(&s) : found;
+    if (code == VA_SUCCESS && found > 0 && s.store.dir >= 0)
+        code = check_account(&s, VA_USER_DOES_NOT_EXIST);
+    session_end(&s);
+    return code;
+}
+
+int own_check_limits(const char *domain) {
+    struct session s;
+    int found = session_begin(&s, "", domain);
+    int code = found > 0 ? check_domain(&s) : found;
+    if (code == VA_SUCCESS && found > 0)
+        code = s.store.dir >= 0 ? check_file(s.store.dir, ".qmailadmin-limits")
+                                : error_code(s.store.dir, VA_BAD_UID);
     session_end(&s);
     return code;
 }
@@ -316,14 +338,17 @@ int own_check_add_user(const char *user, const char *domain, const char *passwor
     return code;
 }
 
-bool own_knows_user(const char *user, const char *domain) {
+int own_find_user(const char *user, const char *domain) {
     struct session s;
     struct account a = {0};
     int found = session_begin(&s, user, domain);
-    bool knows = found > 0 && s.store.dir >= 0 && find_account(&s, &a) > 0;
+    if (found > 0) {
+        found = s.store.dir >= 0 ? find_account(&s, &a) : s.store.dir;
+        found = found < 0 ? error_code(found, VA_COULD_NOT_UPDATE_FILE) : found;
+    }
     account_free(&a);
     session_end(&s);
-    return knows;
+    return found;
 }
 
 /* --- aliases ------------------------------------------------------------------------------------

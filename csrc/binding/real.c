@@ -60,12 +60,16 @@ static int connect_server(void) {
 
 /* The library remembers the last domain that it has found, until it looks for one that is not
  * there; another process may have deleted or moved it meanwhile. */
-static void forget_domain(void) {
-    char nobody[ROOM] = ".", dir[ROOM];
+static bool has_domain(const char *name) {
+    char domain[ROOM], dir[ROOM];
     uid_t uid;
     gid_t gid;
-    if (own_check_domain(nobody) == VA_SUCCESS)
-        (void)vget_assign(nobody, dir, sizeof dir - 1, &uid, &gid);
+    return call_put(domain, name) && own_check_domain(domain) == VA_SUCCESS &&
+           vget_assign(domain, dir, sizeof dir - 1, &uid, &gid);
+}
+
+static void forget_domain(void) {
+    (void)has_domain(".");
 }
 
 static void perform(void *argument) {
@@ -121,9 +125,14 @@ int vpx_add_domain(const char *domain, const char *dir, unsigned int uid, unsign
 }
 
 static void del_domain(struct call *c) {
+    char name[ROOM];
+    (void)call_put(name, c->domain);
     int code = own_check_del_domain(c->domain);
     if (code == VA_SUCCESS)
         code = vdeldomain(c->domain);
+    forget_domain();
+    if (code == VA_SUCCESS && has_domain(name)) /* it may not write, and does not say so */
+        code = VA_COULD_NOT_UPDATE_FILE;
     call_answer(c, code);
     own_settle_domains();
 }
@@ -245,7 +254,7 @@ int vpx_set_user_quota(const char *user, const char *domain, const char *quota) 
 static void auth_user(struct call *c) {
     c->code = 0;
 #ifdef USE_CDB
-    if (!own_knows_user(c->user, c->domain))
+    if (own_find_user(c->user, c->domain) <= 0)
         return;
 #endif
     c->code = vauth_user(c->user, c->domain, c->text, c->more) != NULL;

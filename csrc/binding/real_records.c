@@ -123,8 +123,11 @@ static struct vqpasswd *find_user(struct call *c) {
         c->code = VA_BAD_UID;
         return NULL;
     }
-    if (!own_knows_user(c->user, c->domain))
+    int found = own_find_user(c->user, c->domain);
+    if (found <= 0) {
+        c->code = found ? found : VA_USER_DOES_NOT_EXIST;
         return NULL;
+    }
 #endif
     struct vqpasswd *pw = c->user[0] ? vauth_getpw(c->user, c->domain) : NULL;
     if (pw)
@@ -246,14 +249,25 @@ int vpx_set_flags(const char *name, const char *domain, unsigned int flags) {
     return put_names(&c, name, domain) ? call_run(set_flags, &c) : VA_USER_DOES_NOT_EXIST;
 }
 
+/* The same where what is then read in the user's directory is no link to elsewhere. */
+static struct vqpasswd *find_user_dir(struct call *c) {
+    struct vqpasswd *pw = find_user(c);
+    if (pw)
+        c->code = own_check_user_dir(c->user, c->domain);
+    return c->code == VA_SUCCESS ? pw : NULL;
+}
+
 static void last_auth(struct call *c) {
 #ifdef ENABLE_AUTH_LOGGING
-    struct vqpasswd *pw = find_user(c);
+    struct vqpasswd *pw = find_user_dir(c);
     if (!pw)
         return;
     time_t when = vget_lastauth(pw, c->domain);
-    const char *ip = vget_lastauthip(pw, c->domain);
-    if (when <= 0 || !ip || !ip[0] || !strcmp(ip, NULL_REMOTE_IP))
+    char *ip = vget_lastauthip(pw, c->domain);
+    if (ip)
+        ip[strcspn(ip, "\n")] = '\0';
+    /* Of an empty file the library gives what was in its buffer, the path. */
+    if (when <= 0 || !ip || !ip[0] || strchr(ip, '/') || !strcmp(ip, NULL_REMOTE_IP))
         return;
     append_number(c->out, (unsigned long long)when);
     append_text(c->out, ip);
@@ -270,7 +284,7 @@ int vpx_last_auth(const char *name, const char *domain, struct vpx_bytes *out) {
 
 static void set_last_auth(struct call *c) {
 #ifdef ENABLE_AUTH_LOGGING
-    if (find_user(c))
+    if (find_user_dir(c))
         call_answer(c, vset_lastauth(c->user, c->domain, c->text) ? VA_COULD_NOT_UPDATE_FILE
                                                                   : VA_SUCCESS);
 #else
@@ -280,6 +294,8 @@ static void set_last_auth(struct call *c) {
 
 int vpx_set_last_auth(const char *name, const char *domain, const char *address) {
     struct call c = {0};
+    if (strchr(address, '\n'))
+        return VA_BAD_CHAR;
     return put_names(&c, name, domain) && call_put(c.text, address) ? call_run(set_last_auth, &c)
                                                                     : VA_USER_DOES_NOT_EXIST;
 }
@@ -290,7 +306,7 @@ struct usage {
 
 static void quota_usage(struct call *c) {
     struct usage *usage = c->other;
-    struct vqpasswd *pw = find_user(c);
+    struct vqpasswd *pw = find_user_dir(c);
     if (!pw)
         return;
     char dir[ROOM];
@@ -330,7 +346,7 @@ int vpx_rebuild(const char *domain) {
 static void get_limits(struct call *c) {
     struct vlimits limits;
     struct place p;
-    int code = find_domain(c, &p) ? VA_SUCCESS : VA_DOMAIN_DOES_NOT_EXIST;
+    int code = find_domain(c, &p) ? own_check_limits(c->domain) : VA_DOMAIN_DOES_NOT_EXIST;
     if (code == VA_SUCCESS && vget_limits(c->domain, &limits) != 0)
         code = VA_CANNOT_READ_LIMITS;
     if (code == VA_SUCCESS)
@@ -348,9 +364,11 @@ static void set_limits(struct call *c) {
     struct place p;
     memset(&limits, 0, sizeof limits);
     limits_in(c->other, &limits);
-    int code = find_domain(c, &p) ? VA_SUCCESS : VA_DOMAIN_DOES_NOT_EXIST;
+    int code = find_domain(c, &p) ? own_check_limits(c->domain) : VA_DOMAIN_DOES_NOT_EXIST;
     if (code == VA_SUCCESS && vset_limits(c->domain, &limits) != 0)
         code = VA_COULD_NOT_UPDATE_FILE;
+    if (code == VA_SUCCESS) /* gives the file to the domain's owner */
+        (void)vget_limits(c->domain, &limits);
     c->code = code;
 }
 
@@ -363,10 +381,33 @@ int vpx_set_limits(const char *domain, const struct vpx_limits *limits) {
 /* --- aliases ------------------------------------------------------------------------------------
  */
 
+/* How many lines the call's alias has, without those that are `line`. */
+static size_t count_lines(struct call *c, const char *without) {
+    struct vpx_bytes lines = {NULL, 0};
+    size_t count = 0;
+#ifdef VALIAS
+    for (char *line = valias_select(c->user, c->domain); line; line = valias_select_next())
+        append(&lines, "", line);
+#else
+    (void)own_alias(c->user, c->domain, &lines.data, &lines.size);
+#endif
+    for (size_t at = 0; at < lines.size; at += strlen(lines.data + at) + 1)
+        count += !without || strcmp(lines.data + at, without) != 0;
+    vpx_free(&lines);
+    return count;
+}
+
 static void alias_remove(struct call *c) {
     int code = own_check_alias(c->user, c->domain, c->text);
+    /* The library says yes to a line that is not there too, and leaves a file without lines. */
+    size_t count = code == VA_SUCCESS ? count_lines(c, NULL) : 0;
+    size_t others = code == VA_SUCCESS ? count_lines(c, c->text) : 0;
+    if (code == VA_SUCCESS && count == others)
+        code = VA_ILLEGAL_USERNAME;
     if (code == VA_SUCCESS)
         code = valias_remove(c->user, c->domain, c->text);
+    if (code == VA_SUCCESS && !others)
+        (void)valias_delete(c->user, c->domain);
     call_answer(c, code == VA_SUCCESS ? code : VA_ILLEGAL_USERNAME);
 }
 
