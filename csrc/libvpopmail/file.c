@@ -88,6 +88,7 @@ int dir_sync(int dir) {
  */
 
 #define TREE_DEPTH 48
+#define REMOVE_TRIES 100 /* others, who have it open, may put something there meanwhile */
 
 struct removal {
     int top; /* where subtrees that lie too deep are moved to */
@@ -142,7 +143,7 @@ static int remove_below(struct removal *r, int fd, int depth) {
     return error;
 }
 
-int tree_remove(int dir, const char *name) {
+static int remove_once(int dir, const char *name) {
     if (unlinkat(dir, name, 0) == 0)
         return 0;
     if (errno != EISDIR && errno != EPERM)
@@ -159,6 +160,13 @@ int tree_remove(int dir, const char *name) {
     fd_close(r.top);
     if (!error && unlinkat(dir, name, AT_REMOVEDIR))
         error = -errno;
+    return error;
+}
+
+int tree_remove(int dir, const char *name) {
+    int error = -ENOTEMPTY;
+    for (int i = 0; i < REMOVE_TRIES && error == -ENOTEMPTY; i++)
+        error = remove_once(dir, name);
     return error;
 }
 

@@ -204,10 +204,12 @@ static bool is_catchall(const struct session *s) {
     return is;
 }
 
-static int delete_locked(const struct session *s, const struct account *a) {
+static int delete_account(const struct session *s, const struct account *a) {
     struct change c = {0};
     struct dir_place place = DIR_PLACE_NONE;
     const struct store *store = &s->store;
+    if (maildir_check(store, s->domain.path, a->dir) == -ELOOP)
+        return VA_ILLEGAL_USERNAME;
     int error = dir_control_drop(store->dir, store->uid, store->gid,
                                  maildir_place(s->domain.path, a->dir), &c, &place);
     if (!error)
@@ -221,6 +223,15 @@ static int delete_locked(const struct session *s, const struct account *a) {
                           error == -ENOENT ? VA_USER_DOES_NOT_EXIST : VA_COULD_NOT_UPDATE_FILE);
     error = maildir_remove(store, s->domain.path, a->dir);
     return error ? error_code(error, VA_BAD_DIR) : VA_SUCCESS;
+}
+
+/* The user as it is once the lock is held: somebody may have deleted it and added it elsewhere. */
+static int delete_locked(const struct session *s) {
+    struct account now = {0};
+    int found = store_find_locked(&s->store, s->user, &now);
+    int code = found > 0 ? delete_account(s, &now) : error_code(found, VA_USER_DOES_NOT_EXIST);
+    account_free(&now);
+    return code;
 }
 
 /* Finds the user and, as vpopmail does with each look-up, reads the domain's limits. */
@@ -240,11 +251,9 @@ static int delete_user(const struct session *s) {
         code = VA_SUCCESS;
     if (code == VA_SUCCESS && is_catchall(s))
         code = VA_CANNOT_DELETE_CATCHALL;
-    if (code == VA_SUCCESS && maildir_check(&s->store, s->domain.path, a.dir) == -ELOOP)
-        code = VA_ILLEGAL_USERNAME;
     if (code == VA_SUCCESS) {
         int error = store_lock(&s->store, &lock);
-        code = error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : delete_locked(s, &a);
+        code = error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : delete_locked(s);
         lock_release(&lock);
     }
     account_free(&a);

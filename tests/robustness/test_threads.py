@@ -358,6 +358,10 @@ def test_four_processes_of_two_threads(shared: Home) -> None:
     check(shared, [ledger for each in running for ledger in each.result()])
 
 
+@pytest.mark.skipif(
+    "VPOPMAIL_TEST_SANITIZED" in os.environ,
+    reason="a child may find gcc's AddressSanitizer with its locks held, and waits for ever",
+)
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_forks_in_the_middle(shared: Home, tmp_path: Path) -> None:
     children = []
@@ -469,6 +473,27 @@ def test_a_lock_of_a_domain_s_users(two_domains: Home, pool: ThreadPoolExecutor,
             holder.communicate()
         assert [each.result(timeout=5) for each in waiting] == [SUCCESS] * 4
     assert v.vpopmail_auth_user("ann", SHARED[0], "changed") is True
+
+
+def test_a_user_that_moved_while_its_deletion_waited(
+    two_domains: Home, pool: ThreadPoolExecutor
+) -> None:
+    directory = two_domains.path / "domains" / SHARED[0]
+    before, after = directory / "gone", directory / "0/gone"
+    with holding(directory / ".vpasswd.lock") as holder:
+        waiting = pool.submit(call, v.vpopmail_del_user, "gone", SHARED[0])
+        assert all_wait([waiting])
+        # As if it had been deleted and added, when the next directory was the one to fill.
+        after.parent.mkdir(0o700)
+        os.chown(after.parent, two_domains.uid, two_domains.gid)
+        before.rename(after)
+        text = (directory / "vpasswd").read_bytes()
+        text = text.replace(os.fsencode(before), os.fsencode(after))
+        (directory / "vpasswd").write_bytes(text)
+        (directory / "vpasswd.cdb").write_bytes(cdb.of("vpasswd", text))
+        holder.communicate()
+        assert waiting.result(timeout=5) == SUCCESS
+    assert not after.exists()
 
 
 @pytest.mark.parametrize("end", ["released", "killed"])
