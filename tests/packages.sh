@@ -24,6 +24,8 @@ need python3-dev python_header
 need bubblewrap command -v bwrap
 need tinycdb command -v cdb
 need strace command -v strace
+need valgrind command -v valgrind
+need libc6-dbg test -d /usr/lib/debug/.build-id
 need clang command -v clang
 need libclang-rt-dev fuzzer
 if [ "${1:-}" = integration ]; then

@@ -1,6 +1,6 @@
 /* Every function of the library, each so that it succeeds and so that it fails, many times over:
- * run by test_leaks.py under a leak checker. Usage: calls HOME QMAIL. Exits 1 where descriptors
- * were left. */
+ * run by test_sanitizers.py. Usage: calls HOME QMAIL ROUNDS. Exits 1 where descriptors were
+ * left. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,11 +140,11 @@ static void round_of_calls(char *home, uid_t uid, gid_t gid) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3 || vpopmail_set_home(argv[1], argv[2]))
+    if (argc != 4 || vpopmail_set_home(argv[1], argv[2]))
         return 2;
     round_of_calls(argv[1], getuid(), getgid());
     int before = descriptors();
-    for (int i = 0; i < 20; i++)
+    for (int i = atoi(argv[3]); i > 0; i--)
         round_of_calls(argv[1], getuid(), getgid());
     vclose();
     return descriptors() != before;
