@@ -20,8 +20,9 @@
 #define LOCK_TRIES 1000      /* of one that is replaced again and again */
 #define LOCK_POLL_MAX_NS 32000000L
 #define FILE_LARGEST                                                                               \
-    (16 << 20)          /* of those that are read whole; what is larger is mostly a hole           \
-                         */
+    (16 << 20) /* of those that are read whole; what is larger is mostly a hole                    \
+                */
+#define LARGEST_OF_ADMIN (1L << 30)
 #define READ_BLOCK 4096 /* of a file that is longer than it says */
 
 void fd_close(int fd) {
@@ -258,7 +259,10 @@ int file_read(int dir, const char *name, struct buf *out) {
 int file_read_linked(int dir, const char *name, struct buf *out) {
     struct stat st;
     int fd = walk_file(dir, name, &st);
-    int error = fd < 0 ? fd : fd_read_sized(fd, st.st_size, out);
+    int error = fd == -ELOOP                    ? -EACCES
+                : fd < 0                        ? fd
+                : st.st_size > LARGEST_OF_ADMIN ? -EFBIG
+                                                : fd_read_sized(fd, st.st_size, out);
     fd_close(fd);
     return error;
 }
@@ -504,14 +508,14 @@ static int wait_for(int fd, bool of_dir) {
     return 0;
 }
 
-/* 0 where the locked file is still the one of that name, -ESTALE where it is not, -ELOOP where it
- * may be somebody else's. */
+/* 0 where the locked file is still the one of that name, -ESTALE where it is not, -EINVAL where it
+ * is no file, -ELOOP where it may be somebody else's. */
 static int check_lock(int dir, const char *name, int fd) {
     struct stat by_name, by_fd;
     if (fstat(fd, &by_fd) || fstatat(dir, name, &by_name, AT_SYMLINK_NOFOLLOW) ||
         by_name.st_dev != by_fd.st_dev || by_name.st_ino != by_fd.st_ino)
         return -ESTALE;
-    return S_ISREG(by_fd.st_mode) && !is_planted(dir, &by_fd) ? 0 : -ELOOP;
+    return !S_ISREG(by_fd.st_mode) ? -EINVAL : is_planted(dir, &by_fd) ? -ELOOP : 0;
 }
 
 static int take(int dir, const char *name, int flags, bool of_dir, struct lock *lock) {

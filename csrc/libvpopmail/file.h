@@ -33,8 +33,8 @@ int fd_read(int fd, struct buf *out);
 int fd_read_sized(int fd, off_t size, struct buf *out);
 int fd_write(int fd, struct span data);
 int file_read(int dir, const char *name, struct buf *out);
-/* The same for QMAIL/ and HOME/etc, where an administrator may have put a link (walk.h), and of any
- * size. */
+/* The same for QMAIL/ and HOME/etc, where an administrator may have put a link (walk.h), and up to
+ * 1 GiB; -EACCES for what is refused. */
 int file_read_linked(int dir, const char *name, struct buf *out);
 int fd_owner(int fd, uid_t uid, gid_t gid);
 /* The same for a file that was there before: only where no other name leads to it. */

@@ -1,0 +1,99 @@
+"""The mail user as an enemy of root's: swaps what lies in its directories for links elsewhere.
+
+``python mail_user.py UID GID ORDERS``: ORDERS is a JSON file with
+
+- ``victims``: paths in directories of this user's that are swapped, one after the other;
+- ``outside``: what links that are made are to lead to;
+- ``planted``: files in a directory of this user's that are hard links to what is outside. Where
+  fs.protected_hardlinks is off a user can make those; here root did.
+
+Each victim is exchanged (renameat2) for a link, symbolic or planted, or for a directory of such
+links, and after a moment back. It goes on until its input ends, then says how many it exchanged.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import random
+import select
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two names; put the one in the place of the other where that is not there."""
+    paths = os.fsencode(one), os.fsencode(other)
+    if _libc.renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0:
+        return True
+    try:
+        one.rename(other)
+    except OSError:
+        return False
+    return True
+
+
+class MailUser:
+    def __init__(self, victims: list[str], outside: list[str], planted: list[str]) -> None:
+        self.victims, self.outside = [Path(each) for each in victims], outside
+        self.planted = [Path(each) for each in planted]
+        self.random = random.Random(1)
+        self.exchanged = 0
+
+    def once(self) -> None:
+        """Exchange a victim and exchange it back, some times."""
+        victim = self.random.choice(self.victims)
+        bait = victim.parent / f".bait{self.random.randrange(1 << 30)}"
+        planted = None
+        kind = self.random.randrange(4)
+        if kind == 0 and self.planted:
+            bait = planted = self.random.choice(self.planted)
+        elif kind == 1:
+            self.directory(bait)
+        else:
+            bait.symlink_to(self.random.choice(self.outside))
+        for _ in range(self.random.randrange(1, 30)):
+            self.exchanged += exchange(bait, victim)
+            for _ in range(self.random.randrange(50)):
+                os.getppid()
+            exchange(bait, victim)
+        if bait != planted:
+            shutil.rmtree(bait) if bait.is_dir() and not bait.is_symlink() else bait.unlink()
+
+    def directory(self, path: Path) -> None:
+        """Make a directory in which all that root may look for leads outside."""
+        path.mkdir(0o700)
+        for name in (
+            "Maildir",
+            "cur",
+            "new",
+            "lastauth",
+            "vpasswd",
+            ".qmail-info",
+            "alice",
+            "new1",
+        ):
+            (path / name).symlink_to(self.random.choice(self.outside))
+
+
+def main() -> None:
+    uid, gid, orders = sys.argv[1:]
+    os.setgroups([])
+    os.setgid(int(gid))
+    os.setuid(int(uid))
+    user = MailUser(**json.loads(Path(orders).read_text()))
+    print("ready", flush=True)
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        with suppress(OSError):  # root was faster, or made it its own
+            user.once()
+    print(user.exchanged, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,434 @@
+"""Files that are not what they should be: a cdb that lies, far too many lines, one that is far too
+long, a directory, a pipe, a device or a loop of links where a file should be, files that shrink or
+are replaced while they are read. No call hangs, crashes or takes memory for it, each has its code,
+and when the files are sound again so are the calls.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import resource
+import shutil
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vpopmail_ext as v
+from tests import cdb, torture
+from tests.robustness.test_bad_input import (
+    DOMAIN,
+    ILLEGAL,
+    NO_ASSIGN,
+    NO_DOMAIN,
+    NO_LIMITS,
+    NO_UPDATE,
+    NO_USER,
+    SUCCESS,
+    TEXTS,
+    UNKNOWN,
+    populate,
+    said,
+    works,
+)
+from vpopmail_ext import api
+from vpopmail_ext.errors import VpopmailError
+
+OPEN_QMAIL, DOT_QMAIL = "Could not open qmail default", "Could not open dot qmail file"
+
+
+@pytest.fixture(autouse=True)
+def never_hangs() -> Iterator[None]:
+    faulthandler.dump_traceback_later(240 + torture.amount(0, 1200), exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
+def bundled() -> None:
+    if v.info().library == "real":
+        pytest.skip("what a real library makes of such files is its own affair")
+
+
+# --- what is no file ------------------------------------------------------------------------------
+
+
+def directory(path: Path) -> None:
+    path.mkdir()
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def listener(path: Path) -> None:
+    at = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)  # a socket's path is short
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(f"/proc/self/fd/{at}/{path.name}")
+    os.close(at)
+
+
+def device(path: Path) -> None:
+    """One that never ends."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    except PermissionError:
+        path.symlink_to("/dev/zero")
+
+
+def link_to_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def hole(path: Path) -> None:
+    """A terabyte: no disk is too small for it."""
+    path.touch(0o600)
+    os.truncate(path, 1 << 40)
+
+
+KINDS = (directory, pipe, loop, listener, device, link_to_device, hole)
+INSTALLATION = (
+    "etc/vlimits.default etc/password_strength.conf etc/defaultdomain domains/.dir-control"
+)
+OF_DOMAIN = "vpasswd vpasswd.cdb .vpasswd.lock .dir-control .qmailadmin-limits .qmail-default"
+OF_DOMAIN += " .qmail-info alice/lastauth alice/Maildir/maildirsize alice/Maildir alice"
+OF_QMAIL = "users/assign users/cdb users/assign.lock"
+OF_QMAIL += " control/rcpthosts control/virtualdomains control/locals control/rcpthosts.lock"
+PLACES = {
+    **{f"home/{name}": "{home}/" + name for name in INSTALLATION.split()},
+    **{f"domain/{name}": "{home}/domains/" + DOMAIN + "/" + name for name in OF_DOMAIN.split()},
+    **{f"qmail/{name}": "{qmail}/" + name for name in OF_QMAIL.split()},
+}
+
+
+def calls(home: Any) -> dict[str, Callable[[], object]]:
+    """Those of PHP, each of which would succeed."""
+    owner = str(home.path), home.uid, home.gid
+    return {
+        "auth_user": lambda: v.vpopmail_auth_user("alice", DOMAIN, "secret-1"),
+        "auth_many": lambda: list(v.auth_many([("alice", DOMAIN, "secret-1")])),
+        "alias_get": lambda: v.vpopmail_alias_get("info", DOMAIN),
+        "alias_get_all": lambda: v.vpopmail_alias_get_all(DOMAIN),
+        "passwd": lambda: v.vpopmail_passwd("alice", DOMAIN, "secret-1"),
+        "set_user_quota": lambda: v.vpopmail_set_user_quota("alice", DOMAIN, "1M"),
+        "alias_add": lambda: v.vpopmail_alias_add("info", DOMAIN, "&x@y.z"),
+        "alias_del": lambda: v.vpopmail_alias_del("info", DOMAIN),
+        "alias_del_domain": lambda: v.vpopmail_alias_del_domain(DOMAIN),
+        "add_user": lambda: v.vpopmail_add_user("carol", DOMAIN, "secret-3"),
+        "del_user": lambda: v.vpopmail_del_user("carol", DOMAIN),
+        "add_alias_domain": lambda: v.vpopmail_add_alias_domain(DOMAIN, "alias.com"),
+        "add_domain": lambda: v.vpopmail_add_domain("new.com", *owner),
+        "del_domain": lambda: v.vpopmail_del_domain("new.com"),
+        "del_alias_domain": lambda: v.vpopmail_del_domain("alias.com"),
+    }
+
+
+OF_THE_API: list[Callable[[], object]] = [
+    lambda: list(api.domains()),
+    lambda: api.default_domain(),
+    lambda: list(api.users(DOMAIN)),
+    lambda: api.last_auth(api.user("alice", DOMAIN)),
+    lambda: api.set_last_auth(api.user("alice", DOMAIN), "192.0.2.1"),
+    lambda: api.quota_usage(api.user("alice", DOMAIN)),
+    lambda: api.set_limits(DOMAIN, api.limits(DOMAIN)),
+    lambda: api.rebuild(DOMAIN),
+    lambda: api.set_alias("info", DOMAIN, ["&x@y.z"]),
+    lambda: api.set_flags("alice", DOMAIN, 0),
+]
+
+
+NONE: dict[str, str] = {}
+_CHANGES = ("passwd", "set_user_quota", "add_user")
+_DOMAINS = ("add_alias_domain", "add_domain")
+# What is said where a file can't be read; the other calls don't need it. What these made was then
+# not there to be deleted.
+SAID = {
+    "home/etc/vlimits.default": dict.fromkeys(("passwd", "add_user"), NO_LIMITS),
+    "home/domains/.dir-control": {"add_domain": "Could not make domain dir"},
+    "domain/vpasswd": dict.fromkeys(_CHANGES, NO_UPDATE),
+    "domain/vpasswd.cdb": {"passwd": ILLEGAL, "set_user_quota": NO_USER, "add_user": NO_UPDATE},
+    "domain/.vpasswd.lock": dict.fromkeys(_CHANGES, NO_UPDATE),
+    "domain/.dir-control": {"add_user": NO_UPDATE},
+    "domain/.qmailadmin-limits": dict.fromkeys(("passwd", "add_user"), NO_LIMITS),
+    "domain/.qmail-info": {"alias_add": "Could not open dot qmail file"},
+    "qmail/users/assign": dict.fromkeys(_DOMAINS, NO_ASSIGN),
+    "qmail/users/cdb": dict.fromkeys((*_CHANGES, *_DOMAINS, "del_domain"), NO_ASSIGN),
+    "qmail/users/assign.lock": dict.fromkeys(_DOMAINS, NO_UPDATE),
+    "qmail/control/rcpthosts": dict.fromkeys(_DOMAINS, NO_UPDATE),
+    "qmail/control/virtualdomains": dict.fromkeys(_DOMAINS, NO_UPDATE),
+    "qmail/control/locals": dict.fromkeys(_DOMAINS, NO_UPDATE),
+    "qmail/control/rcpthosts.lock": dict.fromkeys(_DOMAINS, NO_UPDATE),
+}
+# An empty file would do there, or none.
+SOUND_WITH_HOLE = {
+    "domain/.vpasswd.lock",
+    "qmail/users/assign.lock",
+    "qmail/control/rcpthosts.lock",
+}
+
+
+def expected(place: str, kind: Callable[[Path], None]) -> dict[str, str]:
+    """What is said by which calls."""
+    texts = SAID.get(place, NONE)
+    is_lock = place.endswith(".lock")
+    if kind is hole:
+        if place == "domain/vpasswd.cdb":  # nobody is in it
+            return {"passwd": ILLEGAL, "set_user_quota": NO_USER, "add_user": SUCCESS}
+        if place == "qmail/users/cdb":
+            return {"passwd": ILLEGAL, "set_user_quota": NO_USER, "add_user": NO_DOMAIN}
+        return NONE if is_lock else texts
+    # What could be put there by the domain's owner to lead elsewhere is refused.
+    refused = (loop, link_to_device) if is_lock else (loop, link_to_device, pipe)
+    if kind in refused and (is_lock or place.startswith("domain/") or "dir-control" in place):
+        return dict.fromkeys(texts, ILLEGAL)
+    return texts
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_no_file(home: Any, place: str, kind: Callable[[Path], None]) -> None:
+    populate(home)
+    path = Path(PLACES[place].format(home=home.path, qmail=home.qmail))
+    moved = path.with_name("moved")
+    if os.path.lexists(path):
+        path.rename(moved)
+    kind(path)
+    memory = resident_most()
+    texts = {name: said(call) for name, call in calls(home).items()}
+    for call in OF_THE_API:
+        with suppress(VpopmailError):
+            call()
+    assert set(texts.values()) <= set(TEXTS.values()) - {UNKNOWN}
+    wanted = expected(place, kind)
+    assert {name: texts[name] for name in wanted} == wanted
+    if not os.environ.get("VPOPMAIL_TEST_SANITIZED"):
+        assert resident_most() - memory < 50 << 20
+    # As it was, all is well.
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    if os.path.lexists(moved):
+        moved.rename(path)
+    elif place == "domain/vpasswd.cdb":
+        api.rebuild(DOMAIN)
+    for name in ("alias.com", "new.com"):
+        said(v.vpopmail_del_domain, name)
+    assert works(home)
+
+
+def resident_most() -> int:
+    """Return the bytes that this process ever had at once."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+# --- a cdb that lies -----------------------------------------------------------------------------
+
+ALICE = cdb.hash_of(b"alice")
+EDGE = 2**32 - 1
+
+
+def with_table(table: int, slots: int, body: bytes = b"") -> bytes:
+    """Return a cdb with these entries for the table that alice's slot is in."""
+    header = bytearray(cdb.HEADER)
+    struct.pack_into("<II", header, ALICE % cdb.TABLES * 8, table, slots)
+    return bytes(header) + body
+
+
+def slots(count: int, at: int, number: int = ALICE) -> bytes:
+    return struct.pack("<II", number, at) * count
+
+
+def record(key: bytes, value: bytes, key_size: int, value_size: int) -> bytes:
+    return struct.pack("<II", key_size, value_size) + key + value
+
+
+H = cdb.HEADER
+BOB = record(b"bobby", b"", 5, 0)  # of alice's length
+LIES = {
+    "table beyond the end": with_table(EDGE, 1),
+    "table at the last byte": with_table(EDGE - 7, EDGE),
+    "table in the header": with_table(0, EDGE),
+    "as many slots as there can be": with_table(H, EDGE, slots(1000, EDGE)),
+    "slots to nowhere": with_table(H, 100, slots(100, EDGE - 3)),
+    "a loop of one record": with_table(H + len(BOB), 200_000, BOB + slots(200_000, H)),
+    "a loop that has no end": with_table(H + len(BOB), EDGE, BOB + slots(200_000, H)),
+    "slots of another hash": with_table(H, EDGE, slots(200_000, H, ALICE ^ 1)),
+    "a record that is its own slot": with_table(H, 1, slots(1, H)),
+    "a key of 4 GiB": with_table(H + 8, 1, record(b"", b"", EDGE, 0) + slots(1, H)),
+    "a value of 4 GiB": with_table(
+        H + 13, 1, record(b"alice", b"", 5, EDGE) + slots(1, H) + b"x" * 5000
+    ),
+    "a value up to the end and one more": with_table(
+        H + 13, 1, record(b"alice", b"", 5, 9) + slots(1, H)
+    ),
+    "cut in the header": with_table(H, 1)[:1000],
+    "cut in a slot": with_table(H, 1, b"\0\0\0"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("sparse", [False, True], ids=["", "and a hole of 4 GiB"])
+def test_a_cdb_that_lies(home: Any, lie: str, sparse: bool) -> None:
+    path = populate(home)
+    memory = resident_most()
+    for file in (path / "vpasswd.cdb", home.qmail / "users/cdb"):
+        sound = file.read_bytes()
+        file.write_bytes(LIES[lie])
+        if sparse:
+            os.truncate(file, 2**32 - 1)
+        assert not v.vpopmail_auth_user("alice", DOMAIN, "secret-1")
+        assert list(v.auth_many([("alice", DOMAIN, "secret-1")] * 10)) == [False] * 10
+        assert said(v.vpopmail_passwd, "alice", DOMAIN, "secret-9") != SUCCESS
+        assert said(v.vpopmail_set_user_quota, "alice", DOMAIN, "1M") != SUCCESS
+        assert said(v.vpopmail_del_user, "alice", DOMAIN) != SUCCESS
+        file.write_bytes(sound)
+    if not os.environ.get("VPOPMAIL_TEST_SANITIZED"):
+        assert resident_most() - memory < 50 << 20
+    assert works(home)
+
+
+# --- too much ------------------------------------------------------------------------------------
+
+
+@pytest.mark.torture
+def test_a_vpasswd_of_many_lines(home: Any) -> None:
+    path = populate(home)
+    count = int(torture.amount(50_000, 10_000_000))
+    if os.environ.get("VPOPMAIL_TEST_SANITIZED"):
+        count //= 10
+    with (path / "vpasswd").open("a") as file:
+        for start in range(0, count, 10_000):
+            numbers = range(start, min(start + 10_000, count))
+            file.writelines(f"u{number:08}:x:1:0:::NOQUOTA\n" for number in numbers)
+    began = time.monotonic()
+    api.rebuild(DOMAIN)
+    rebuilt = time.monotonic() - began
+    assert v.vpopmail_auth_user("alice", DOMAIN, "secret-1")
+    began = time.monotonic()
+    assert sum(1 for _ in api.users(DOMAIN)) == count + 2
+    listed = time.monotonic() - began
+    began = time.monotonic()
+    assert works(home)
+    torture.tell(
+        f"{count:,} lines: rebuilt in {rebuilt:.1f} s, listed in {listed:.1f} s, nine changes made "
+        f"in {time.monotonic() - began:.1f} s"
+    )
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("byte", [b"a", b":", b"\0"])
+def test_a_line_without_an_end(home: Any, byte: bytes) -> None:
+    """No line of an account is so long: the change is refused, and the file stays as it is."""
+    path = populate(home)
+    size = int(torture.amount(4 << 20, 1 << 30))
+    sound = (path / "vpasswd").read_bytes()
+    with (path / "vpasswd").open("ab") as file:
+        for _ in range(size >> 20):
+            file.write(byte * (1 << 20))
+    memory = resident_most()
+    for call in (
+        lambda: v.vpopmail_passwd("alice", DOMAIN, "secret-1"),
+        lambda: v.vpopmail_add_user("carol", DOMAIN, "secret-3"),
+        lambda: v.vpopmail_set_user_quota("alice", DOMAIN, "1M"),
+        lambda: v.vpopmail_del_user("bob", DOMAIN),
+    ):
+        assert said(call) == NO_UPDATE
+    with pytest.raises(VpopmailError, match=NO_UPDATE):
+        api.rebuild(DOMAIN)
+    with pytest.raises(VpopmailError, match=NO_UPDATE):
+        list(api.users(DOMAIN))
+    if not os.environ.get("VPOPMAIL_TEST_SANITIZED"):
+        assert resident_most() - memory < 50 << 20
+    assert (path / "vpasswd").stat().st_size == len(sound) + size
+    assert v.vpopmail_auth_user("alice", DOMAIN, "secret-1")
+    os.truncate(path / "vpasswd", len(sound))
+    assert works(home)
+    torture.tell(f"a line of {size:,} bytes")
+
+
+# --- files that change while they are read -------------------------------------------------------
+
+CHANGER = """
+import os, random, sys, time
+from pathlib import Path
+
+random.seed(1)
+files = [Path(name) for name in sys.argv[1:]]
+sound = {file: file.read_bytes() for file in files}
+os.close(1)
+while not sys.stdin.closed:
+    file = random.choice(files)
+    kept = sound[file]
+    for _ in range(20):
+        if random.randrange(2):
+            with file.open("r+b") as opened:
+                opened.truncate(random.randrange(len(kept) + 1))
+                opened.seek(0)
+                opened.write(kept)
+        else:
+            beside = file.with_name("beside")
+            beside.write_bytes(kept[: random.randrange(len(kept) + 1)])
+            beside.rename(file)
+            beside.write_bytes(kept * random.randrange(1, 3))
+            beside.rename(file)
+    beside.write_bytes(kept)
+    beside.rename(file)
+    if os.getppid() == 1:
+        break
+"""
+
+
+@pytest.mark.torture
+def test_files_that_shrink_while_they_are_read(home: Any) -> None:
+    """And those of which there is a copy in memory: nothing is mapped that could go."""
+    path = populate(home)
+    files = [path / name for name in ("vpasswd.cdb", "vpasswd", ".qmail-info", ".dir-control")]
+    files.append(home.qmail / "users/cdb")
+    sound = {file: file.read_bytes() for file in files}
+    command = [sys.executable, "-c", CHANGER, *map(str, files)]
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    done = [0] * 4
+    stop = threading.Event()
+
+    def call(number: int) -> None:
+        while not stop.is_set():
+            assert v.vpopmail_auth_user("alice", DOMAIN, "secret-1") in (True, False)
+            assert not v.vpopmail_auth_user("alice", DOMAIN, "guess")
+            v.vpopmail_alias_get("info", DOMAIN)
+            with suppress(VpopmailError):
+                list(api.users(DOMAIN))
+            done[number] += 1
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as changer:
+        assert changer.stdout is not None
+        changer.stdout.read()  # it has read the files
+        threads = [threading.Thread(target=call, args=[number]) for number in range(len(done))]
+        for thread in threads:
+            thread.start()
+        time.sleep(torture.amount(1, 60))
+        stop.set()
+        for thread in threads:
+            thread.join()
+        changer.kill()
+    for file, content in sound.items():
+        file.write_bytes(content)
+    (path / "beside").unlink(missing_ok=True)
+    assert all(done)
+    assert v.vpopmail_auth_user("alice", DOMAIN, "secret-1")
+    assert works(home)
+    torture.tell(f"{sum(done):,} rounds of calls")

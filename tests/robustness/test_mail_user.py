@@ -1,0 +1,284 @@
+"""The mail user swaps files and directories for links under the hands of a caller who is root.
+
+A second process, which is that user (mail_user.py), exchanges what lies in the directories that
+are its own, as long as a function is called again and again. Outside of them lies what the links
+lead to: nothing there may be read, written, given away or removed, and nothing of it shown.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import json
+import os
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vpopmail_ext as v
+from tests import torture
+from tests.conftest import open_to_all
+from vpopmail_ext import api, chown
+from vpopmail_ext.errors import VpopmailError
+
+DOMAIN = "example.com"
+SECRET = "canary-5f3a9c"
+OTHER_UID, OTHER_GID = 4711, 4712
+TOOLS = ("vadddomain", "vdeldomain", "vaddaliasdomain")
+
+IN_ACCESS, IN_MODIFY, IN_MOVE, IN_CREATE, IN_DELETE = 1, 2, 0xC0, 0x100, 0x200
+WATCHED = IN_ACCESS | IN_MODIFY | IN_MOVE | IN_CREATE | IN_DELETE
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@pytest.fixture(autouse=True)
+def never_hangs() -> Iterator[None]:
+    faulthandler.dump_traceback_later(180 + torture.amount(0, 600), exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+class Outside:
+    """Files and directories of root's and of another user's, which nobody is to touch."""
+
+    def __init__(self, top: Path, group: int) -> None:
+        self.top = top
+        self.directories, self.files = [], []
+        for name, mode, uid, gid in (
+            ("root", 0o700, 0, 0),
+            ("open", 0o755, 0, 0),
+            ("group", 0o750, 0, group),
+            ("other", 0o700, OTHER_UID, OTHER_GID),
+        ):
+            directory = top / name
+            for below in ("", "alice", "alice/Maildir", "alice/Maildir/cur", "new1", "cur"):
+                (directory / below).mkdir(parents=True, exist_ok=True)
+            for file in ("secret", "vpasswd", "lastauth", "alice/lastauth", "alice/Maildir/cur/1"):
+                (directory / file).write_text(
+                    f"{SECRET}:{SECRET}:1:0:{SECRET}:{directory}:{SECRET}\n"
+                )
+                (directory / file).chmod(0o600)
+                self.files.append(directory / file)
+            for path in (directory, *directory.rglob("*")):
+                os.chown(path, uid, gid)
+            directory.chmod(mode)
+            self.directories.append(directory)
+        self.before = self.look()
+        self.queue = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.watched = {}
+        for path in (top, *top.rglob("*")):
+            watch = _libc.inotify_add_watch(self.queue, os.fsencode(path), WATCHED)
+            assert watch >= 0
+            self.watched[watch] = path
+
+    def look(self) -> dict[str, tuple[object, ...]]:
+        found = {}
+        for path in (self.top, *self.top.rglob("*")):
+            status = path.lstat()
+            content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
+            # A planted name of it may be removed, so its names are not counted.
+            found[str(path)] = (oct(status.st_mode), status.st_uid, status.st_gid, content)
+        return found
+
+    def hard_links(self, directory: Path) -> list[str]:
+        """Make some in a directory of the mail user's."""
+        links = []
+        for number, file in enumerate(self.files):
+            os.link(file, directory / f"planted{number}")
+            links.append(str(directory / f"planted{number}"))
+        self.before = self.look()
+        with suppress(BlockingIOError):
+            os.read(self.queue, 1 << 20)
+        return links
+
+    def check(self) -> None:
+        """Nothing happened: what the kernel told, and then how it looks."""
+        told = []
+        with suppress(BlockingIOError):
+            while data := os.read(self.queue, 1 << 16):
+                at = 0
+                while at < len(data):
+                    watch, mask, _, length = struct.unpack_from("iIII", data, at)
+                    name = data[at + 16 : at + 16 + length].rstrip(b"\0").decode()
+                    told.append(f"{self.watched[watch]}/{name}: {mask:#x}")
+                    at += 16 + length
+        assert told == []
+        assert self.look() == self.before
+        os.close(self.queue)
+
+
+@pytest.fixture
+def place(home: Any, tmp_path: Path) -> Path:
+    """An installation whose home is the mail user's, as vpopmail's is; what is outside it."""
+    if v.info().library == "real":
+        pytest.skip("a real library does in its directories what it does")
+    if os.geteuid() != 0 or home.uid == 0:
+        pytest.skip("needs other users than root")
+    open_to_all(tmp_path)
+    top = tmp_path / "outside"
+    top.mkdir()
+    for path in (home.path, *home.path.rglob("*")):
+        os.chown(path, home.uid, home.gid)
+    bin_directory = home.path / "bin"
+    bin_directory.mkdir()
+    for tool in TOOLS:
+        shutil.copy(Path(os.environ["VPOPMAIL_HOME"]) / "bin" / tool, bin_directory)
+    populate(home)
+    return top
+
+
+def populate(home: Any) -> None:
+    """Make the domain anew, by the functions alone: all else that root does would be led astray."""
+    with warnings.catch_warnings(), suppress(VpopmailError):
+        warnings.simplefilter("ignore")
+        v.vpopmail_del_domain(DOMAIN)
+        v.vpopmail_add_domain(DOMAIN, str(home.path), home.uid, home.gid)
+        v.vpopmail_add_user("alice", DOMAIN, "secret-1")
+        v.vpopmail_alias_add("info", DOMAIN, "&alice@example.com")
+        v.vpopmail_set_user_quota("alice", DOMAIN, "1M")
+        api.set_limits(DOMAIN, api.limits(DOMAIN))
+
+
+def victims(home: Any) -> list[str]:
+    """All that the mail user can swap and a call may come by."""
+    domain = home.path / "domains" / DOMAIN
+    names = ("vpasswd", "vpasswd.cdb", ".vpasswd.lock", ".dir-control", ".dir_control_free")
+    names += (".qmail-info", ".qmail-default", ".qmailadmin-limits", "alice", "new1", "0")
+    names += tuple(f".tmp:{name}" for name in names)
+    alice = ("Maildir", "lastauth", "Maildir/cur", "Maildir/new", "Maildir/maildirsize")
+    etc = ("vlimits.default", "password_strength.conf", "defaultdomain")
+    return [
+        *(str(domain / name) for name in names),
+        *(str(domain / "alice" / name) for name in alice),
+        *(str(home.path / "etc" / name) for name in etc),
+        *(str(home.path / name) for name in ("etc", "domains")),
+        *(str(home.path / "domains" / name) for name in (DOMAIN, "new.com", ".dir-control")),
+    ]
+
+
+@contextmanager
+def attack(home: Any, tmp_path: Path, outside: Outside) -> Iterator[None]:
+    baits = home.path / "domains" / "baits"
+    baits.mkdir()
+    os.chown(baits, home.uid, home.gid)
+    orders = tmp_path / "orders"
+    leads_to = [*outside.directories, *outside.files, "/dev/zero", "/proc/self/environ"]
+    orders.write_text(
+        json.dumps(
+            {
+                "victims": victims(home),
+                "outside": list(map(str, leads_to)),
+                "planted": outside.hard_links(baits),
+            }
+        )
+    )
+    program = Path(__file__).with_name("mail_user.py")
+    command = [sys.executable, program, str(home.uid), str(home.gid), orders]
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as enemy:
+        assert enemy.stdout is not None
+        assert enemy.stdin is not None
+        assert enemy.stdout.readline() == "ready\n"
+        yield
+        enemy.stdin.close()
+        exchanged = int(enemy.stdout.read())
+    assert enemy.returncode == 0
+    assert exchanged > 0
+    torture.tell(f"{exchanged:,} exchanges")
+
+
+def _with_user(action: Callable[[Any], object]) -> object:
+    return action(api.user("alice", DOMAIN))
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "add_domain": lambda home: (
+        v.vpopmail_add_domain("new.com", str(home.path), home.uid, home.gid),
+        v.vpopmail_del_domain("new.com"),
+    ),
+    "del_domain": lambda home: (v.vpopmail_del_domain(DOMAIN), populate(home)),
+    "add_alias_domain": lambda home: (
+        v.vpopmail_add_alias_domain(DOMAIN, "alias.com"),
+        v.vpopmail_del_domain("alias.com"),
+    ),
+    "tools": lambda home: (
+        v.vpopmail_add_domain_ex("new.com", "secret-9", "1M", "alice@example.com"),
+        v.vpopmail_add_alias_domain_ex(DOMAIN, "alias.com"),
+        v.vpopmail_del_domain_ex("alias.com"),
+        v.vpopmail_del_domain_ex("new.com"),
+    ),
+    "add_user": lambda home: (
+        v.vpopmail_add_user("new1", DOMAIN, "secret-2"),
+        v.vpopmail_del_user("new1", DOMAIN),
+    ),
+    "del_user": lambda home: (
+        v.vpopmail_del_user("alice", DOMAIN),
+        v.vpopmail_add_user("alice", DOMAIN, "secret-1"),
+    ),
+    "passwd": lambda home: v.vpopmail_passwd("alice", DOMAIN, "secret-1"),
+    "set_user_quota": lambda home: [
+        v.vpopmail_set_user_quota("alice", DOMAIN, quota) for quota in ("2M", "NOQUOTA", "1M")
+    ],
+    "auth_user": lambda home: [v.vpopmail_auth_user("alice", DOMAIN, "secret-1") for _ in "1234"],
+    "auth_many": lambda home: list(v.auth_many([("alice", DOMAIN, "secret-1")] * 4)),
+    "alias_add": lambda home: (
+        v.vpopmail_alias_add("info", DOMAIN, "&bob@example.com"),
+        v.vpopmail_alias_del("info", DOMAIN),
+    ),
+    "alias_del_domain": lambda home: (
+        v.vpopmail_alias_add("info", DOMAIN, "&bob@example.com"),
+        v.vpopmail_alias_del_domain(DOMAIN),
+    ),
+    "alias_get": lambda home: v.vpopmail_alias_get("info", DOMAIN),
+    "alias_get_all": lambda home: v.vpopmail_alias_get_all(DOMAIN),
+    "alias_set": lambda home: api.set_alias("info", DOMAIN, ["&x@y.z", "&y@y.z"]),
+    "alias_remove_line": lambda home: api.remove_alias_line("info", DOMAIN, "&x@y.z"),
+    "default_domain": lambda home: api.default_domain(),
+    "domains": lambda home: list(api.domains()),
+    "users": lambda home: list(api.users(DOMAIN)),
+    "user": lambda home: api.user("alice", DOMAIN),
+    "authenticate": lambda home: api.authenticate("alice", DOMAIN, "secret-1"),
+    "set_flags": lambda home: api.set_flags("alice", DOMAIN, 0),
+    "last_auth": lambda home: _with_user(api.last_auth),
+    "set_last_auth": lambda home: _with_user(lambda user: api.set_last_auth(user, "192.0.2.1")),
+    "quota_usage": lambda home: _with_user(api.quota_usage),
+    "rebuild": lambda home: api.rebuild(DOMAIN),
+    "limits": lambda home: api.limits(DOMAIN),
+    "set_limits": lambda home: api.set_limits(DOMAIN, api.limits(DOMAIN)),
+    "chown": lambda home: (
+        chown.chown(home.uid + 1, home.gid + 1),
+        chown.chown(home.uid, home.gid),
+    ),
+}
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_outside_is_touched(home: Any, place: Path, tmp_path: Path, name: str) -> None:
+    outside = Outside(place, home.gid)
+    calls = succeeded = 0
+    with attack(home, tmp_path, outside), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        end = time.monotonic() + torture.amount(0.4, 60)
+        while time.monotonic() < end:
+            with suppress(VpopmailError, OSError, chown.Refused):
+                result = CALLS[name](home)
+                assert SECRET not in str(result)
+                succeeded += all(result) if isinstance(result, tuple) else result is not False
+            calls += 1
+            if succeeded < calls / 2 or calls % 50 == 0:
+                populate(home)
+    outside.check()
+    torture.tell(f"{name}: {calls:,} calls, {succeeded:,} of them with a result")
