@@ -32,6 +32,8 @@ if [ "${1:-}" = integration ]; then
     need dovecot-imapd test -x /usr/lib/dovecot/imap
     need openssl command -v openssl
     need dovecot-pop3d test -x /usr/lib/dovecot/pop3
+    need chromium command -v chromium
+    need chromium-driver command -v chromedriver
 fi
 
 [ -n "$missing" ] || exit 0

@@ -102,6 +102,22 @@ def test_every_call_of_a_file_is_in_its_sketch() -> None:
             assert call.function in text
 
 
+def test_what_a_result_is_held_against() -> None:
+    php = "<?php $r = vpopmail_del_domain($d); if ($r === true) { $r = vpopmail_del_domain($e); }"
+    first, _ = Findings(Source("x.php", php.encode())).listed()
+    assert first.changes[0].text.startswith("`=== true` is `is True`")
+
+
+def test_the_panel_in_php(run: Run, tmp_path: Path) -> None:
+    panel = sorted((TOP / "examples/panel/php").glob("*.php"))
+    told = run("--write", "--output", tmp_path, *panel)
+    missing = [name for name in FUNCTIONS if f"python\t{name}(" not in told]
+    assert [name for name in missing if "domain" not in name] == []
+    for file in panel:
+        called = file.name != "sign_out.php"
+        assert (tmp_path / file.with_suffix(".py").name).exists() == called
+
+
 mutations = st.lists(
     st.tuples(
         st.floats(0, 1),

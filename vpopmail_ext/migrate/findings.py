@@ -59,8 +59,10 @@ class Findings:
         self._variables: dict[tuple[int, str], Node] = {}
         # By scope: the call after which vpopmail_error() is asked.
         self._last: dict[int, Call] = {}
-        # What results are used for: the node that uses it, and the node that it comes from.
-        self._uses: list[tuple[Node, Node]] = []
+        # By node: the node that its value comes from.
+        self._origins: dict[int, Node] = {}
+        # What results are used for: the node that uses one, the result, what it is held against.
+        self._uses: list[tuple[Node, Node, str]] = []
         self._texts: list[Node] = []
         self._explained: set[int] = set()
         for node in source.nodes:
@@ -69,9 +71,9 @@ class Findings:
                 look(node)
             if node.is_error or node.is_missing:
                 self._other(node, "", "", changes.UNREAD)
-        for node, origin in self._uses:
-            if origin.id in self.calls:
-                self._use(node, origin)
+        for node, value, other in self._uses:
+            if call := self.result(value):
+                self._use(node, call, other)
         for node in self._texts:
             self._text(node)
 
@@ -86,8 +88,9 @@ class Findings:
         return tuple(dict.fromkeys(self._changes.get(call.node.id, ())))
 
     def result(self, node: Node) -> Call | None:
-        """Return the call whose result an expression is, through a variable too; else None."""
-        return self.calls.get(self._origin(node).id)
+        """Return the call whose result a used value is, through a variable too; else None."""
+        origin = self._origins.get(node.id)
+        return self.calls.get(origin.id) if origin else None
 
     def _finding(self, call: Call) -> Finding:
         return Finding(
@@ -161,7 +164,8 @@ class Findings:
         elif name in _WARNINGS or (name in _SETTINGS and _SETTINGS_OF_WARNINGS.match(text)):
             self._other(node, name, "", changes.WARNINGS)
         elif name in changes.OF_ARRAYS:
-            self._used(node, *given)
+            for value in given:
+                self._used(node, value)
 
     def _called_back(self, node: Node, name: str, function: str, given: list[Node]) -> Call:
         if name == "call_user_func" or not given:
@@ -261,33 +265,33 @@ class Findings:
 
     def _at_binary_expression(self, node: Node) -> None:
         if self.expressions.sign(node) in _COMPARISONS:
-            self._used(node, named(node, "left"), named(node, "right"))
+            left, right = named(node, "left"), named(node, "right")
+            self._used(node, left, right)
+            self._used(node, right, left)
 
     def _at_unary_op_expression(self, node: Node) -> None:
         if self._source.text(node).startswith("!"):
-            self._used(node, *children(node))
+            self._used(node, children(node)[0])
 
     def _at_foreach_statement(self, node: Node) -> None:
-        self._used(node, *children(node)[:1])
+        self._used(node, children(node)[0])
 
-    def _used(self, node: Node, *values: Node) -> None:
-        self._uses += [(node, self._origin(value)) for value in values]
+    def _used(self, node: Node, value: Node, other: Node | None = None) -> None:
+        self._origins[value.id] = self._origin(value)
+        self._uses.append((node, value, self._source.text(other) if other else ""))
 
-    def _use(self, node: Node, origin: Node) -> None:
-        call = self.calls[origin.id]
+    def _use(self, node: Node, call: Call, other: str) -> None:
         function = FUNCTIONS.get(call.function)
         if function is None:
             return
-        at = f"line {line(node)}: " if line(node) != line(origin) else ""
+        at = f"line {line(node)}: " if line(node) != line(call.node) else ""
         if node.type == "foreach_statement":
             with_keys = children(node)[1].type == "pair"
             self._change(call, changes.iterated(function, with_keys))
         elif node.type == "unary_op_expression":
             self._change(call, changes.compared(function, "!", "", at))
         elif node.type == "binary_expression":
-            values = [named(node, name) for name in ("left", "right")]
-            (other, *_) = [v for v in values if self._origin(v) != origin] or values
-            text = visible(self._source.text(other).lower())
+            text = visible(other.lower())
             self._change(call, changes.compared(function, self.expressions.sign(node), text, at))
         elif function.gives in ("list", "dict"):
             self._change(call, changes.OF_ARRAYS[self._name_of(node)])
