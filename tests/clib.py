@@ -50,7 +50,25 @@ int linefile_add(struct span text, struct span line, bool assign, struct buf *ou
 long linefile_drop(struct span text, linefile_test *test, const void *arg, struct buf *out);
 
 struct lock { int fd; bool of_dir; };
-struct change { struct change_file *files; size_t count; };
+struct change_file;
+struct change_dir;
+struct journal {
+    int dir;
+    const char *prefix;
+    const void *names;
+    bool anywhere;
+    unsigned int uid, gid;
+};
+struct change {
+    struct change_file *files;
+    size_t count;
+    struct change_dir *dirs;
+    size_t dir_count;
+    struct journal journal;
+    int fd;
+    bool begun, decided, moved;
+};
+void change_drop(struct change *c);
 int change_make(struct change *c);
 struct dir_place { struct buf path; struct lock lock; };
 void dir_place_end(struct dir_place *place);
@@ -60,9 +78,10 @@ int dir_control_drop(int dir, unsigned int uid, unsigned int gid, struct span fr
                      struct change *c, struct dir_place *place);
 
 struct store { int dir; unsigned int uid, gid; };
+struct change store_change(const struct store *s);
 int quota_parse(const char *spelling, struct buf *out);
-int maildir_size(const struct store *s, const char *domain_path, struct span path,
-                 struct span quota);
+int maildir_size(const struct store *s, struct change *c, const char *domain_path,
+                 struct span path, struct span quota);
 
 struct home { char *path; char *qmail; };
 int password_hash(const char *password, struct buf *out);

@@ -1,16 +1,15 @@
 /* Aliases: `.qmail-NAME` in the domain's directory, dots of the name written as colons.
  *
- * vpopmail has no lock for them; the domain's directory is locked instead, which leaves no file. A
- * file is replaced whole. */
-#include <dirent.h>
+ * Order of writes: the alias's new file beside the old one, in whose place it is put; of all of a
+ * domain's it is first told in the journal (change.h) which go. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "alias.h"
 #include "error.h"
-#include "file.h"
 #include "include/vauth.h"
 #include "linefile.h"
 #include "thread.h"
@@ -19,6 +18,47 @@
 
 #define PREFIX ".qmail-"
 #define LINE_SHOWN (MAX_ALIAS_LINE - 1)
+#define JOURNAL ".new:"
+
+static const struct journal_name names[] = {
+    {PREFIX "*", false}, {".qmailadmin-limits", false}, {NULL, false}};
+
+static struct journal journal_of(const struct store *s) {
+    return (struct journal){
+        .dir = s->dir, .prefix = JOURNAL, .names = names, .uid = s->uid, .gid = s->gid};
+}
+
+int aliases_lock(const struct store *s, struct lock *lock) {
+    struct journal journal = journal_of(s);
+    int error = lock_dir(s->dir, lock);
+    if (error)
+        return error;
+    error = change_recover(&journal);
+    if (error < 0)
+        lock_release(lock);
+    return error < 0 ? error : 0;
+}
+
+static void repair(const struct store *s) {
+    struct journal journal = journal_of(s);
+    struct lock lock = LOCK_NONE;
+    if (change_is_pending(s->dir, JOURNAL) && !lock_dir_now(s->dir, &lock))
+        (void)change_recover(&journal);
+    lock_release(&lock);
+}
+
+/* Makes the change that was readied, or drops it. */
+static int finish(struct change *c, int error) {
+    if (!error)
+        return change_make(c);
+    change_drop(c);
+    return error;
+}
+
+int aliases_write(const struct store *s, const char *name, struct span data, mode_t mode) {
+    struct change c = change_of(journal_of(s));
+    return finish(&c, change_write(&c, s->dir, name, data, mode, s->uid, s->gid));
+}
 
 /* .qmail-NAME; false for a name that would lead out of the directory. */
 static bool file_of(const char *alias, struct buf *name) {
@@ -46,8 +86,7 @@ static int append(const struct store *s, const char *file, const char *line) {
     buf_char(&text, '\n');
     if (!error)
         error = text.failed ? -ENOMEM
-                            : file_write(s->dir, file, (struct span){text.data, text.len}, 0600,
-                                         s->uid, s->gid);
+                            : aliases_write(s, file, (struct span){text.data, text.len}, 0600);
     buf_free(&text);
     return error;
 }
@@ -66,7 +105,7 @@ int valias_insert(char *alias, char *domain, char *line) {
         return VA_ALIAS_LINE_TOO_LONG;
     int code = open_domain(&s, domain) && file_of(alias, &file) ? VA_SUCCESS : VA_ILLEGAL_USERNAME;
     if (code == VA_SUCCESS) {
-        int error = lock_dir(s.store.dir, &lock);
+        int error = aliases_lock(&s.store, &lock);
         if (!error)
             error = append(&s.store, file.data, line);
         lock_release(&lock);
@@ -94,8 +133,7 @@ static int write_alias(const struct store *s, const char *file, const struct buf
     if (text->len) /* not in the place of a link, which is a mailing list's */
         return fstatat(s->dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode)
                    ? -ELOOP
-                   : file_write(s->dir, file, (struct span){text->data, text->len}, 0600, s->uid,
-                                s->gid);
+                   : aliases_write(s, file, (struct span){text->data, text->len}, 0600);
     if (unlinkat(s->dir, file, 0))
         return errno == ENOENT ? 0 : -errno;
     return dir_sync(s->dir);
@@ -116,7 +154,7 @@ int vpopmail_set_alias(const char *alias, const char *domain, const char *lines,
     if (code == VA_SUCCESS && !open)
         code = VA_ILLEGAL_USERNAME;
     if (code == VA_SUCCESS) {
-        int error = lock_dir(s.store.dir, &lock);
+        int error = aliases_lock(&s.store, &lock);
         if (!error)
             error = write_alias(&s.store, file.data, &text);
         lock_release(&lock);
@@ -142,7 +180,7 @@ static int take_out(const struct store *s, const char *file, const char *line) {
     if (!error && dropped > 0 && left.len == 0)
         error = unlinkat(s->dir, file, 0) ? -errno : dir_sync(s->dir);
     else if (!error && dropped > 0)
-        error = file_write(s->dir, file, (struct span){left.data, left.len}, 0600, s->uid, s->gid);
+        error = aliases_write(s, file, (struct span){left.data, left.len}, 0600);
     buf_free(&text);
     buf_free(&left);
     return error ? error : dropped ? 0 : -ENOENT;
@@ -156,7 +194,7 @@ int valias_remove(char *alias, char *domain, char *line) {
         return VA_NULL_POINTER;
     int error = open_domain(&s, domain) && file_of(alias, &file) ? 0 : -ENOENT;
     if (!error)
-        error = lock_dir(s.store.dir, &lock);
+        error = aliases_lock(&s.store, &lock);
     if (!error)
         error = take_out(&s.store, file.data, line);
     lock_release(&lock);
@@ -177,7 +215,7 @@ int valias_delete(char *alias, char *domain) {
         return VA_DOMAIN_NAME_TOO_LONG;
     int error = open_domain(&s, domain) && file_of(alias, &file) ? 0 : -ENOENT;
     if (!error)
-        error = lock_dir(s.store.dir, &lock);
+        error = aliases_lock(&s.store, &lock);
     if (!error)
         error = unlinkat(s.store.dir, file.data, 0) ? -errno : dir_sync(s.store.dir);
     lock_release(&lock);
@@ -188,6 +226,13 @@ int valias_delete(char *alias, char *domain) {
 
 /* --- reading ------------------------------------------------------------------------------------
  */
+
+static bool begin_reading(struct session *s, const char *domain) {
+    bool open = open_domain(s, domain);
+    if (open && session_may_read(s))
+        repair(&s->store);
+    return open;
+}
 
 /* Opens an alias's file. A symbolic link (a mailing list's) is read where its target is the domain
  * owner's or readable by all: root is not to show what its caller could not see. */
@@ -248,20 +293,21 @@ static int give(struct buf *out, int code, char **data, size_t *size) {
 int vpopmail_alias(const char *alias, const char *domain, char **data, size_t *size) {
     struct session s;
     struct buf file = {0}, out = {0};
-    if (open_domain(&s, domain) && file_of(alias, &file))
+    if (begin_reading(&s, domain) && file_of(alias, &file))
         (void)read_alias(&s.store, file.data, "", &out);
     buf_free(&file);
     session_end(&s);
     return give(&out, VA_SUCCESS, data, size);
 }
 
-/* Whether a directory entry is an alias that is listed: not the catch-all; of links (mailing lists)
- * not those for a list's own addresses. */
-static bool is_listed(int dir, const char *name) {
+/* 1 for a directory entry that is an alias which is listed, 0, or -errno: not the catch-all; of
+ * links (mailing lists) not those for a list's own addresses. */
+static int is_listed(int dir, const char *name) {
     struct stat st;
-    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0 || !strcmp(name, PREFIX "default") ||
-        fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
-        return false;
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0 || !strcmp(name, PREFIX "default"))
+        return 0;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
+        return errno == ENOENT ? 0 : -errno;
     if (S_ISLNK(st.st_mode))
         return !strstr(name, "-default") && !strstr(name, "-owner");
     return S_ISREG(st.st_mode);
@@ -277,9 +323,10 @@ static int for_each(const struct store *s, each_alias *act, struct buf *out) {
         fd_close(fd);
         return fd < 0 ? fd : -ENOMEM;
     }
-    while (!error && (entry = readdir(list)))
-        if (is_listed(fd, entry->d_name))
-            error = act(s, entry->d_name, out);
+    while (!error && (entry = dir_next(list, &error))) {
+        int listed = is_listed(fd, entry->d_name);
+        error = listed > 0 ? act(s, entry->d_name, out) : listed;
+    }
     closedir(list);
     return error ? error : out->failed ? -ENOMEM : 0;
 }
@@ -299,28 +346,38 @@ int vpopmail_aliases(const char *domain, char **data, size_t *size) {
     struct session s;
     struct buf out = {0};
     int code = VA_SUCCESS;
-    if (open_domain(&s, domain) && for_each(&s.store, show, &out))
+    if (begin_reading(&s, domain) && for_each(&s.store, show, &out))
         code = VA_ILLEGAL_USERNAME;
     session_end(&s);
     return give(&out, code, data, size);
 }
 
-static int erase(const struct store *s, const char *file, struct buf *out) {
-    (void)out;
-    return unlinkat(s->dir, file, 0) && errno != ENOENT ? -errno : 0;
+static int note(const struct store *s, const char *file, struct buf *out) {
+    (void)s;
+    buf_str(out, file);
+    buf_char(out, '\0');
+    return 0;
+}
+
+static int erase_all(const struct store *s) {
+    struct change c = change_of(journal_of(s));
+    struct buf files = {0};
+    int error = for_each(s, note, &files);
+    struct span rest = {files.data, files.len}, file;
+    while (!error && span_field(&rest, '\0', &file))
+        error = change_remove(&c, s->dir, file.data);
+    buf_free(&files);
+    return finish(&c, error);
 }
 
 int valias_delete_domain(char *domain) {
     struct session s;
     struct lock lock = LOCK_NONE;
-    struct buf none = {0};
     if (!domain)
         return VA_NULL_POINTER;
-    int error = open_domain(&s, domain) ? lock_dir(s.store.dir, &lock) : -ENOENT;
+    int error = open_domain(&s, domain) ? aliases_lock(&s.store, &lock) : -ENOENT;
     if (!error)
-        error = for_each(&s.store, erase, &none);
-    if (!error)
-        error = dir_sync(s.store.dir);
+        error = erase_all(&s.store);
     lock_release(&lock);
     session_end(&s);
     return error ? error_code(error, VA_ILLEGAL_USERNAME) : VA_SUCCESS;

@@ -10,9 +10,21 @@
 #include "error.h"
 #include "include/vpopmail.h"
 #include "linefile.h"
+#include "qmail.h"
 #include "walk.h"
 
 #define ASSIGN_FIELDS 6
+#define PREFIX ".tmp:"
+#define LOCK "assign.lock"
+
+/* What is changed under the lock, in QMAIL/users, QMAIL/control, the directory in which the domains
+ * are counted, and a domain's own that was there before it. */
+static const struct journal_name names[] = {
+    {"assign", false},   {"cdb", false},          {"virtualdomains", true},
+    {"rcpthosts", true}, {"morercpthosts", true}, {"morercpthosts.cdb", false},
+    {"locals", true},    {".dir-control", false}, {".qmail-default", false},
+    {NULL, false},
+};
 
 /* Splits NAME:a:b:c:d:e:f: into its name and six fields; false for any other form. */
 static bool split(struct span line, struct span *name, struct span fields[ASSIGN_FIELDS]) {
@@ -69,6 +81,7 @@ static int from_record(struct span value, struct domain *out) {
 }
 
 int assign_find(const struct home *home, const char *name, struct domain *out) {
+    assign_repair(home);
     struct buf key = {0}, value = {0}, path = {0};
     struct stat st;
     *out = (struct domain){0};
@@ -140,6 +153,7 @@ static int compile(struct span text, int fd) {
 }
 
 int assign_read(const struct home *home, struct buf *text) {
+    assign_repair(home);
     int users = home_dir(home->qmail, "users");
     int error = users < 0 ? users : file_read_linked(users, "assign", text);
     fd_close(users);
@@ -148,9 +162,45 @@ int assign_read(const struct home *home, struct buf *text) {
     return error ? error_code(error, VA_CANNOT_READ_ASSIGN) : VA_SUCCESS;
 }
 
+static struct journal journal_of(int users) {
+    return (struct journal){
+        .dir = users, .prefix = PREFIX, .names = names, .anywhere = true, .uid = KEEP_OWNER};
+}
+
+struct change assign_change(const struct assign *a) {
+    return change_of(journal_of(a->users));
+}
+
+/* With the lock held. */
+static int recover(const struct home *home, int users) {
+    struct journal journal = journal_of(users);
+    int done = change_recover(&journal);
+    if (done > 0)
+        qmail_reread(home);
+    return done < 0 ? done : 0;
+}
+
+void assign_repair(const struct home *home) {
+    struct lock lock = LOCK_NONE;
+    struct stat st;
+    struct buf path = {0};
+    buf_fmt(&path, "%s/users/" PREFIX "ready", home->qmail);
+    bool pending = buf_c(&path) && lstat(path.data, &st) == 0;
+    buf_free(&path);
+    if (!pending)
+        return;
+    int users = home_dir(home->qmail, "users");
+    if (users >= 0 && !lock_file_now(users, LOCK, &lock))
+        (void)recover(home, users);
+    lock_release(&lock);
+    fd_close(users);
+}
+
 int assign_begin(const struct home *home, struct assign *a) {
     *a = (struct assign){.users = home_dir(home->qmail, "users"), .lock = LOCK_NONE};
-    int error = a->users < 0 ? a->users : lock_file(a->users, "assign.lock", &a->lock);
+    int error = a->users < 0 ? a->users : lock_file(a->users, LOCK, &a->lock);
+    if (!error)
+        error = recover(home, a->users);
     if (error)
         return error_code(error, VA_COULD_NOT_UPDATE_FILE);
     error = file_read_linked(a->users, "assign", &a->text);

@@ -2,7 +2,7 @@
 #ifndef VP_ASSIGN_H
 #define VP_ASSIGN_H
 
-#include "file.h"
+#include "change.h"
 #include "paths.h"
 
 /* A domain as users/cdb has it. */
@@ -28,7 +28,8 @@ void domain_free(struct domain *d);
 /* The domain's directory, opened; or -errno. Root is not led elsewhere by its owner's links. */
 int domain_dir(const struct domain *d);
 
-/* users/assign, locked for a change of the domains. */
+/* users/assign, locked for a change of the domains. What a crash left half done is completed or
+ * undone first. */
 struct assign {
     int users; /* QMAIL/users */
     struct lock lock;
@@ -36,6 +37,11 @@ struct assign {
 };
 int assign_begin(const struct home *home, struct assign *a);
 void assign_end(struct assign *a);
+/* A change of the domains: of files in QMAIL/users and in directories that are declared to it. */
+struct change assign_change(const struct assign *a);
+/* For a look-up: completes what a crash left half done, where another process is not at it and we
+ * may. */
+void assign_repair(const struct home *home);
 /* Readies the new assign and its cdb; 0 or a code. */
 int assign_add(struct assign *a, struct change *c, const char *name, const struct domain *d);
 /* Takes out the line of this name, or those of every domain that is `real`. */

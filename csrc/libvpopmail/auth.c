@@ -227,7 +227,7 @@ struct vqpasswd *vauth_getall(char *domain, int first, int sortit) {
 
 static int set_account(const struct session *s, const struct account *a) {
     struct lock lock = LOCK_NONE;
-    struct change c = {0};
+    struct change c = store_change(&s->store);
     int error = store_lock(&s->store, &lock);
     if (!error)
         error = store_replace(&s->store, &c, a);

@@ -20,10 +20,16 @@ static const char *const names[] = {"rcpthosts", "morercpthosts", "virtualdomain
 static const char *const lock_names[] = {"rcpthosts.lock", "morercpthosts.lock",
                                          "virtualdomains.lock", "locals.lock"};
 
-int control_begin(const struct home *home, struct control *control) {
+int control_begin(const struct home *home, struct control *control, struct change *c) {
     *control = (struct control){.dir = home_dir(home->qmail, "control"),
                                 .locks = {LOCK_NONE, LOCK_NONE, LOCK_NONE, LOCK_NONE}};
-    return control->dir < 0 ? error_code(control->dir, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
+    struct buf path = {0};
+    buf_fmt(&path, "%s/control", home->qmail);
+    int error = control->dir < 0 ? control->dir
+                : buf_c(&path)   ? change_in(c, control->dir, path.data, false)
+                                 : -ENOMEM;
+    buf_free(&path);
+    return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
 }
 
 void control_end(struct control *control) {

@@ -2,7 +2,7 @@
 #ifndef VP_CONTROL_H
 #define VP_CONTROL_H
 
-#include "file.h"
+#include "change.h"
 #include "paths.h"
 
 /* The control files, locked for a change of the domains. */
@@ -10,7 +10,8 @@ struct control {
     int dir; /* QMAIL/control */
     struct lock locks[4];
 };
-int control_begin(const struct home *home, struct control *control);
+/* It is to be there until the change is made or dropped. */
+int control_begin(const struct home *home, struct control *control, struct change *c);
 void control_end(struct control *control);
 
 /* Readies the files of a new domain or alias domain: NAME in rcpthosts or, from 50 lines on, in

@@ -5,7 +5,7 @@
 
 #include <sys/types.h>
 
-#include "file.h"
+#include "change.h"
 
 /* What a change of the count needs until the change is made or dropped. */
 struct dir_place {

@@ -1,8 +1,8 @@
 /* Domains: vadddomain, vaddaliasdomain, vdeldomain, and look-ups of them.
  *
- * Order of writes. Adding: the tree, then the count, assign, users/cdb and the control files, so a
- * domain that qmail knows has its directory. Deleting: the count, users/ and control/, then the
- * tree. All of these files are written beside the old ones before the first is replaced. */
+ * Order of writes, all under assign's lock and told of in its journal (change.h). Adding: the tree,
+ * then assign, users/cdb, the control files and the count, so a domain that qmail knows has its
+ * directory. Deleting: the same files, then the tree. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alias.h"
 #include "control.h"
 #include "dir_control.h"
 #include "error.h"
@@ -24,14 +25,16 @@ int NoMakeIndex, OptimizeAddDomain;
 /* --- counting -----------------------------------------------------------------------------------
  */
 
-/* The directory whose .dir-control counts the domains of a uid: vpopmail's own domains/, else that
- * in the user's home; -ENOENT where nothing counts them. */
-static int counting_dir(const struct home *home, uid_t uid) {
+/* Opens the directory whose .dir-control counts the domains of a uid: vpopmail's own domains/, else
+ * that in the user's home; -ENOENT where nothing counts them. */
+static int counting_dir(const struct home *home, uid_t uid, struct buf *path) {
     uid_t own;
     gid_t group;
     home_ids(home, &own, &group);
-    if (uid == own)
+    if (uid == own) {
+        buf_fmt(path, "%s/" DOMAINS_DIR, home->path);
         return home_dir(home->path, DOMAINS_DIR);
+    }
     struct passwd entry, *found = NULL;
     size_t room = 4096;
     char *text = NULL;
@@ -43,6 +46,8 @@ static int counting_dir(const struct home *home, uid_t uid) {
     } while (error == ERANGE && room < 1 << 20);
     int in = found ? walk_dir(AT_FDCWD, found->pw_dir) : -ENOENT;
     int fd = in < 0 ? -ENOENT : dir_open(in, DOMAINS_DIR, false);
+    if (fd >= 0)
+        buf_fmt(path, "%s/" DOMAINS_DIR, found->pw_dir);
     fd_close(in);
     free(text);
     return fd < 0 ? -ENOENT : fd;
@@ -51,91 +56,131 @@ static int counting_dir(const struct home *home, uid_t uid) {
 /* --- adding -------------------------------------------------------------------------------------
  */
 
-/* What has been made of a new domain, to be undone where a later step fails. */
+/* A change of a domain that has a directory. */
 struct tree {
-    int in;       /* the directory that the domain's stands in */
-    int counting; /* where it is counted */
-    bool made;
-    struct dir_place place;
     struct change change;
+    struct dir_place place; /* for a new one */
 };
-#define TREE_NONE ((struct tree){.in = -1, .counting = -1, .place = DIR_PLACE_NONE})
 
 static void tree_end(struct tree *t) {
     change_drop(&t->change);
     dir_place_end(&t->place);
-    fd_close(t->counting);
-    fd_close(t->in);
+}
+
+/* Declares a directory to the change, which closes it. */
+static int declare(struct tree *t, int fd, struct buf *path) {
+    int error = !buf_c(path) ? -ENOMEM : change_in(&t->change, fd, path->data, true);
+    if (error)
+        fd_close(fd);
+    return error;
+}
+
+/* Where the domains are counted; -ENOENT where they are not. */
+static int declare_counting(const struct home *home, uid_t uid, struct tree *t) {
+    struct buf path = {0};
+    int fd = counting_dir(home, uid, &path);
+    int error = fd < 0 ? -ENOENT : declare(t, fd, &path);
+    buf_free(&path);
+    return error ? error : fd;
 }
 
 static int open_domains(int base, uid_t uid, gid_t gid) {
     bool made;
-    int fd = dir_make(base, DOMAINS_DIR, uid, gid, &made);
+    int fd = dir_make_whole(base, DOMAINS_DIR, base, ".tmp:" DOMAINS_DIR, uid, gid, &made);
     if (fd >= 0 && made)
         (void)dir_sync(base);
     return fd == -ELOOP ? walk_dir(base, DOMAINS_DIR) : fd;
 }
 
-static int descend(int fd, struct span place, uid_t uid, gid_t gid) {
+/* Opens PLACE/NAME where a directory is there before the domain; -ENOENT. */
+static int open_there(int domains, struct span place, const char *name) {
     struct span step;
+    int fd = dir_open(domains, ".", false);
     while (fd >= 0 && span_field(&place, '/', &step)) {
-        bool made;
-        char *name = span_dup(step);
-        int next = !name      ? -ENOMEM
-                   : step.len ? dir_make(fd, name, uid, gid, &made)
-                              : dir_open(fd, ".", 0);
-        free(name);
+        char *at = span_dup(step);
+        int next = !at ? -ENOMEM : dir_open(fd, step.len ? at : ".", false);
+        free(at);
         fd_close(fd);
         fd = next;
     }
-    return fd;
+    int found = fd < 0 ? fd : dir_open(fd, name, false);
+    fd_close(fd);
+    return found;
 }
 
-static int write_default(const struct home *home, int dir, uid_t uid, gid_t gid,
-                         const char *recipient) {
-    struct buf text = {0};
+static mode_t default_mode(int dir) {
     struct stat st;
-    mode_t mode = 0600;
-    if (fstatat(dir, ".qmail-default", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-        mode = st.st_mode & 0777;
-    buf_fmt(&text, "| %s/bin/vdelivermail '' %s\n", home->path, recipient);
-    int error = text.failed ? -ENOMEM
-                            : file_write(dir, ".qmail-default", (struct span){text.data, text.len},
-                                         mode, uid, gid);
-    buf_free(&text);
-    return error;
+    bool there = fstatat(dir, ".qmail-default", &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return there && S_ISREG(st.st_mode) ? st.st_mode & 0777 : 0600;
+}
+
+static void default_text(const struct home *home, const char *recipient, struct buf *out) {
+    buf_fmt(out, "| %s/bin/vdelivermail '' %s\n", home->path, recipient);
+}
+
+/* Readies a new domain's directory, with what mail for no user goes by. */
+static int make_tree(int domains, struct span place, struct span text, const struct domain *d,
+                     struct tree *t) {
+    int fd = change_tree(&t->change, domains, place, d->name, d->uid, d->gid);
+    if (fd < 0)
+        return error_code(fd, VA_COULD_NOT_MAKE_DOMAIN_DIR);
+    int error = file_create(fd, ".qmail-default", text, 0600, d->uid, d->gid);
+    if (!error)
+        error = dir_sync(fd);
+    fd_close(fd);
+    return error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : VA_SUCCESS;
+}
+
+/* The same where the directory is there already. */
+static int take_tree(int fd, struct span text, const struct domain *d, struct tree *t) {
+    struct buf path = {0};
+    int error = tree_chown(fd, d->uid, d->gid);
+    buf_str(&path, d->path);
+    if (error)
+        fd_close(fd);
+    else
+        error = declare(t, fd, &path);
+    buf_free(&path);
+    if (error)
+        return error_code(error, VA_COULD_NOT_MAKE_DOMAIN_DIR);
+    error = change_write(&t->change, fd, ".qmail-default", text, default_mode(fd), d->uid, d->gid);
+    return error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : VA_SUCCESS;
+}
+
+/* The directory that the domain's is to stand in, and its path. */
+static int enter_domains(int base, const char *dir, const struct domain *d, struct tree *t) {
+    struct buf path = {0};
+    int fd = open_domains(base, d->uid, d->gid);
+    buf_fmt(&path, "%s/" DOMAINS_DIR, dir);
+    int error = fd < 0 ? fd : declare(t, fd, &path);
+    buf_free(&path);
+    return error ? error : fd;
 }
 
 static int grow_tree(const struct home *home, int base, const char *dir, struct domain *d,
                      struct tree *t) {
-    struct buf path = {0};
-    int domains = open_domains(base, d->uid, d->gid);
+    struct buf path = {0}, text = {0};
+    int domains = enter_domains(base, dir, d, t);
     if (domains < 0)
         return error_code(domains, VA_CAN_NOT_MAKE_DOMAINS_DIR);
-    int error = 0;
-    t->counting = counting_dir(home, d->uid);
-    if (t->counting >= 0)
-        error = dir_control_add(t->counting, d->uid, d->gid, false, &t->change, &t->place);
+    int counting = declare_counting(home, d->uid, t);
+    int error = counting < 0 && counting != -ENOENT ? counting : 0;
+    if (counting >= 0)
+        error = dir_control_add(counting, d->uid, d->gid, false, &t->change, &t->place);
     struct span place = {t->place.path.data, t->place.path.len};
     buf_fmt(&path, "%s/" DOMAINS_DIR "/", dir);
     buf_span(&path, place);
     buf_str(&path, d->name);
     d->path = buf_c(&path);
-    t->in = error ? error : descend(domains, place, d->uid, d->gid);
-    if (error)
-        fd_close(domains);
-    int fd = t->in < 0 ? t->in : dir_make(t->in, d->name, d->uid, d->gid, &t->made);
-    error = d->path ? fd < 0 ? fd : 0 : -ENOMEM;
-    if (!error && !t->made)
-        error = tree_chown(fd, d->uid, d->gid);
-    int code = error ? error_code(error, VA_COULD_NOT_MAKE_DOMAIN_DIR) : VA_SUCCESS;
-    if (code == VA_SUCCESS) {
-        error = write_default(home, fd, d->uid, d->gid, "delete");
-        code = error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : VA_SUCCESS;
-    }
-    if (fd >= 0)
-        (void)dir_sync(t->in);
-    fd_close(fd);
+    default_text(home, "delete", &text);
+    if (!error && (!d->path || !buf_c(&text)))
+        error = -ENOMEM;
+    int there = error ? error : open_there(domains, place, d->name);
+    int code = there >= 0 ? take_tree(there, (struct span){text.data, text.len}, d, t)
+               : there == -ENOENT
+                   ? make_tree(domains, place, (struct span){text.data, text.len}, d, t)
+                   : error_code(there, VA_COULD_NOT_MAKE_DOMAIN_DIR);
+    buf_free(&text);
     return code;
 }
 
@@ -144,7 +189,7 @@ static int grow_tree(const struct home *home, int base, const char *dir, struct 
 static int announce(const struct home *home, struct assign *a, struct change *c, const char *name,
                     const struct domain *d) {
     struct control control;
-    int code = control_begin(home, &control);
+    int code = control_begin(home, &control, c);
     if (code == VA_SUCCESS)
         code = assign_add(a, c, name, d);
     if (code == VA_SUCCESS)
@@ -175,7 +220,7 @@ static int check_new(const struct home *home, const char *name) {
 
 static int add_domain(const struct home *home, struct domain *d, const char *dir) {
     struct assign a = {.users = -1, .lock = LOCK_NONE};
-    struct tree t = TREE_NONE;
+    struct tree t = {.place = DIR_PLACE_NONE};
     int code = check_new(home, d->name);
     if (code != VA_SUCCESS)
         return code;
@@ -187,12 +232,11 @@ static int add_domain(const struct home *home, struct domain *d, const char *dir
     code = strlen(dir) > MAX_PW_DIR ? VA_DIR_TOO_LONG : assign_begin(home, &a);
     if (code == VA_SUCCESS && is_assigned(&a, d->name))
         code = VA_DOMAIN_ALREADY_EXISTS;
+    t.change = assign_change(&a);
     if (code == VA_SUCCESS)
         code = grow_tree(home, base, dir, d, &t);
     if (code == VA_SUCCESS)
         code = announce(home, &a, &t.change, d->name, d);
-    if (code != VA_SUCCESS && t.made)
-        (void)tree_remove(t.in, d->name);
     tree_end(&t);
     fd_close(base);
     assign_end(&a);
@@ -222,7 +266,6 @@ int vadddomain(char *domain, char *dir, uid_t uid, gid_t gid) {
 static int add_alias(const struct home *home, const char *alias, const char *real) {
     struct assign a = {.users = -1, .lock = LOCK_NONE};
     struct domain d = {0};
-    struct change c = {0};
     int code = check_new(home, alias);
     int found = code == VA_SUCCESS ? assign_find(home, real, &d) : 0;
     if (code == VA_SUCCESS && found <= 0)
@@ -233,6 +276,7 @@ static int add_alias(const struct home *home, const char *alias, const char *rea
         code = VA_DOMAIN_ALREADY_EXISTS;
     if (code == VA_SUCCESS && !is_assigned(&a, d.name))
         code = VA_DOMAIN_DOES_NOT_EXIST;
+    struct change c = assign_change(&a);
     if (code == VA_SUCCESS)
         code = announce(home, &a, &c, alias, &d);
     domain_free(&d);
@@ -298,11 +342,12 @@ static int open_tree(const struct domain *d, char **name) {
     return fd;
 }
 
+/* 0, VA_BAD_D_DIR where all but the domain's directory has gone, or another code. */
 static int retract(const struct home *home, struct assign *a, struct change *c, const char *name,
                    const char *real) {
     struct control control;
     struct buf wanted = {0};
-    int code = control_begin(home, &control);
+    int code = control_begin(home, &control, c);
     if (code == VA_SUCCESS && real)
         code = names_of(&a->text, real, false, &wanted);
     else
@@ -311,8 +356,9 @@ static int retract(const struct home *home, struct assign *a, struct change *c, 
         code = assign_drop(a, c, name, real);
     if (code == VA_SUCCESS)
         code = control_drop(&control, c, &wanted);
-    if (code == VA_SUCCESS && change_make(c))
-        code = VA_COULD_NOT_UPDATE_FILE;
+    int error = code == VA_SUCCESS ? change_make(c) : 0;
+    if (error)
+        code = error == -ENOTEMPTY ? VA_BAD_D_DIR : VA_COULD_NOT_UPDATE_FILE;
     change_drop(c);
     control_end(&control);
     buf_free(&wanted);
@@ -320,31 +366,41 @@ static int retract(const struct home *home, struct assign *a, struct change *c, 
 }
 
 static int delete_alias(const struct home *home, struct assign *a, const char *name) {
-    struct change c = {0};
+    struct change c = assign_change(a);
     return retract(home, a, &c, name, NULL);
 }
 
-static int delete_real(const struct home *home, struct assign *a, const struct domain *d) {
-    struct tree t = TREE_NONE;
-    struct span none = {"", 0};
+/* Readies that the domain's directory goes. */
+static int drop_tree(const struct domain *d, struct tree *t) {
     char *name = NULL;
-    t.in = open_tree(d, &name);
-    int error = t.in == -ELOOP || t.in == -ENOMEM ? t.in : 0;
-    t.counting = counting_dir(home, d->uid);
-    if (!error && t.counting >= 0)
-        error = dir_control_drop(t.counting, d->uid, d->gid, none, &t.change, &t.place);
+    struct buf path = {0};
+    int in = open_tree(d, &name);
+    int error = in == -ELOOP || in == -ENOMEM ? in : 0;
+    if (in >= 0) {
+        size_t len = (size_t)(strrchr(d->path, '/') - d->path);
+        buf_add(&path, d->path, len ? len : 1);
+        error = declare(t, in, &path);
+    }
+    if (in >= 0 && !error)
+        error = change_drop_tree(&t->change, in, name);
+    buf_free(&path);
+    free(name);
+    return error;
+}
+
+static int delete_real(const struct home *home, struct assign *a, const struct domain *d) {
+    struct tree t = {.change = assign_change(a), .place = DIR_PLACE_NONE};
+    struct span none = {"", 0};
+    int error = drop_tree(d, &t);
+    int counting = error ? error : declare_counting(home, d->uid, &t);
+    if (counting < 0 && counting != -ENOENT)
+        error = counting;
+    if (counting >= 0)
+        error = dir_control_drop(counting, d->uid, d->gid, none, &t.change, &t.place);
     int code = error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
     if (code == VA_SUCCESS)
         code = retract(home, a, &t.change, d->name, d->name);
-    if (code == VA_SUCCESS && t.in >= 0) {
-        error = tree_remove(t.in, name);
-        if (!error)
-            error = dir_sync(t.in);
-        if (error && error != -ENOENT)
-            code = error_code(error, VA_BAD_D_DIR);
-    }
     tree_end(&t);
-    free(name);
     return code;
 }
 
@@ -490,7 +546,8 @@ domain_entry *get_domain_entries(const char *match_real) {
 int vpopmail_set_catchall(const char *domain, const char *catchall) {
     struct home home = {0};
     struct domain d = {0};
-    struct buf recipient = {0};
+    struct lock lock = LOCK_NONE;
+    struct buf recipient = {0}, text = {0};
     if (name_breaks_line(catchall))
         return VA_BAD_CHAR;
     int found = find(domain, &d);
@@ -498,12 +555,18 @@ int vpopmail_set_catchall(const char *domain, const char *catchall) {
     if (code == VA_SUCCESS && !strchr(catchall, '@'))
         buf_fmt(&recipient, "%s/", d.path);
     buf_str(&recipient, catchall);
-    int dir = code == VA_SUCCESS ? domain_dir(&d) : -1;
+    if (code == VA_SUCCESS && buf_c(&recipient))
+        default_text(&home, recipient.data, &text);
+    struct store store = {code == VA_SUCCESS ? domain_dir(&d) : -1, d.uid, d.gid};
     if (code == VA_SUCCESS &&
-        (dir < 0 || !buf_c(&recipient) || write_default(&home, dir, d.uid, d.gid, recipient.data)))
+        (store.dir < 0 || !buf_c(&text) || aliases_lock(&store, &lock) ||
+         aliases_write(&store, ".qmail-default", (struct span){text.data, text.len},
+                       default_mode(store.dir))))
         code = VA_COULD_NOT_OPEN_QMAIL_DEFAULT;
-    fd_close(dir);
+    lock_release(&lock);
+    fd_close(store.dir);
     buf_free(&recipient);
+    buf_free(&text);
     domain_free(&d);
     home_release(&home);
     return code;

@@ -1,6 +1,5 @@
 #include "file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -15,7 +14,6 @@
 
 #define DIR_MODE 0700
 #define LOCK_MODE 0600
-#define TMP_PREFIX ".tmp:"   /* no user's name has a colon, so no user's directory is in the way */
 #define LOCK_WAIT_SECONDS 20 /* vpopmail tries ten times, every two seconds */
 #define LOCK_TRIES 1000      /* of one that is replaced again and again */
 #define LOCK_POLL_MAX_NS 32000000L
@@ -81,6 +79,39 @@ int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made) {
     return fd;
 }
 
+int dir_make_whole(int dir, const char *name, int beside, const char *tmp, uid_t uid, gid_t gid,
+                   bool *made) {
+    *made = false;
+    int fd = dir_open(dir, name, false);
+    if (fd != -ENOENT)
+        return fd;
+    (void)unlinkat(beside, tmp, AT_REMOVEDIR); /* a crash left it */
+    fd = dir_make(beside, tmp, uid, gid, made);
+    int error = fd < 0 ? fd : *made ? 0 : -EEXIST;
+    if (!error && renameat(beside, tmp, dir, name)) {
+        error = -errno;
+        (void)unlinkat(beside, tmp, AT_REMOVEDIR);
+    }
+    if (error)
+        fd_close(fd);
+    return error ? error : fd;
+}
+
+static bool dot_or_dots(const char *name) {
+    return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
+struct dirent *dir_next(DIR *list, int *error) {
+    struct dirent *entry;
+    do {
+        errno = 0;
+        entry = readdir(list);
+    } while (entry ? dot_or_dots(entry->d_name) : errno == EINTR);
+    if (!entry && errno)
+        *error = -errno;
+    return entry;
+}
+
 int dir_sync(int dir) {
     return fsync(dir) && errno != EINVAL ? -errno : 0;
 }
@@ -105,7 +136,7 @@ static int remove_entry(struct removal *r, int dir, const char *name, int depth)
         return -errno;
     if (depth >= TREE_DEPTH) {
         char moved[40];
-        (void)snprintf(moved, sizeof moved, TMP_PREFIX "deep.%lu", r->moved++);
+        (void)snprintf(moved, sizeof moved, ".tmp:deep.%lu", r->moved++);
         return renameat(dir, name, r->top, moved) ? -errno : 0;
     }
     int fd = dir_open(dir, name, false);
@@ -115,10 +146,6 @@ static int remove_entry(struct removal *r, int dir, const char *name, int depth)
     if (!error && unlinkat(dir, name, AT_REMOVEDIR) && errno != ENOENT)
         error = -errno;
     return error;
-}
-
-static bool dot_or_dots(const char *name) {
-    return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
 }
 
 /* Empties the directory and closes it. */
@@ -135,9 +162,8 @@ static int remove_below(struct removal *r, int fd, int depth) {
         unsigned long moved = r->moved;
         struct dirent *entry;
         rewinddir(list);
-        while (!error && (entry = readdir(list)))
-            if (!dot_or_dots(entry->d_name))
-                error = remove_entry(r, dirfd(list), entry->d_name, depth);
+        while (!error && (entry = dir_next(list, &error)))
+            error = remove_entry(r, dirfd(list), entry->d_name, depth);
         again = depth == 0 && r->moved != moved;
     }
     closedir(list);
@@ -180,14 +206,17 @@ static int chown_below(int dir, uid_t uid, gid_t gid, int depth) {
         return error ? error : fd < 0 ? fd : -ENOMEM;
     }
     struct dirent *entry;
-    while (!error && (entry = readdir(list))) {
+    while (!error && (entry = dir_next(list, &error))) {
         struct stat st;
-        if (dot_or_dots(entry->d_name))
-            continue;
         int file = openat(fd, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (file >= 0 && fstat(file, &st) == 0 && S_ISDIR(st.st_mode))
+        if (file < 0)
+            error =
+                errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO ? -errno : 0;
+        else if (fstat(file, &st))
+            error = -errno;
+        else if (S_ISDIR(st.st_mode))
             error = chown_below(file, uid, gid, depth + 1);
-        else if (file >= 0)
+        else
             fd_give(file, uid, gid);
         fd_close(file);
     }
@@ -279,8 +308,7 @@ int fd_write(int fd, struct span data) {
     return 0;
 }
 
-/* Opens a file that is not there yet. */
-static int open_new(int dir, const char *name, mode_t mode, uid_t uid, gid_t gid) {
+int file_new(int dir, const char *name, mode_t mode, uid_t uid, gid_t gid) {
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     int fd = openat(dir, name, flags, 0600);
     if (fd < 0 && errno == EEXIST && unlinkat(dir, name, 0) == 0) /* a crash left it */
@@ -295,113 +323,13 @@ static int open_new(int dir, const char *name, mode_t mode, uid_t uid, gid_t gid
     return error;
 }
 
-struct change_file {
-    int dir, fd;      /* fd: of what is still to be synced, else -1 */
-    char *name, *tmp; /* no tmp: NAME is to be removed */
-};
-
-static struct change_file *change_add(struct change *c, int dir, const char *name) {
-    struct change_file *files = realloc(c->files, (c->count + 1) * sizeof *files);
-    if (!files)
-        return NULL;
-    c->files = files;
-    struct change_file *f = &files[c->count];
-    *f = (struct change_file){.dir = dir, .fd = -1, .name = strdup(name)};
-    if (!f->name)
-        return NULL;
-    c->count++;
-    return f;
-}
-
-int change_open(struct change *c, int dir, const char *name, mode_t mode, uid_t uid, gid_t gid) {
-    struct change_file *f = change_add(c, dir, name);
-    struct buf tmp = {0};
-    buf_fmt(&tmp, TMP_PREFIX "%s", name);
-    int fd = f && buf_c(&tmp) ? open_new(dir, tmp.data, mode, uid, gid) : -ENOMEM;
-    if (fd < 0) {
-        buf_free(&tmp);
-        if (f) {
-            free(f->name);
-            c->count--;
-        }
-        return fd;
-    }
-    f->tmp = tmp.data;
-    f->fd = fd;
-    return fd;
-}
-
-int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode,
-                 uid_t uid, gid_t gid) {
-    int fd = change_open(c, dir, name, mode, uid, gid);
-    return fd < 0 ? fd : fd_write(fd, data);
-}
-
-int change_remove(struct change *c, int dir, const char *name) {
-    return change_add(c, dir, name) ? 0 : -ENOMEM;
-}
-
-static void change_free(struct change *c) {
-    for (size_t i = 0; i < c->count; i++) {
-        fd_close(c->files[i].fd);
-        free(c->files[i].name);
-        free(c->files[i].tmp);
-    }
-    free(c->files);
-    *c = (struct change){0};
-}
-
-/* All are on their way to the disk before the first is waited for, so that the file system takes
- * them together instead of one after the other. */
-static int sync_files(struct change *c) {
-    int error = 0;
-    for (size_t i = 0; i < c->count; i++)
-        if (c->files[i].fd >= 0)
-            (void)sync_file_range(c->files[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-    for (size_t i = 0; i < c->count && !error; i++)
-        if (c->files[i].fd >= 0 && fsync(c->files[i].fd))
-            error = -errno;
+int file_create(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid) {
+    int fd = file_new(dir, name, mode, uid, gid);
+    int error = fd < 0 ? fd : fd_write(fd, data);
+    if (!error && fsync(fd))
+        error = -errno;
+    fd_close(fd);
     return error;
-}
-
-int change_make(struct change *c) {
-    int error = sync_files(c);
-    for (size_t i = 0; i < c->count && !error; i++) {
-        struct change_file *f = &c->files[i];
-        if (f->tmp ? renameat(f->dir, f->tmp, f->dir, f->name) : unlinkat(f->dir, f->name, 0))
-            error = f->tmp || errno != ENOENT ? -errno : 0;
-        if (!error && f->tmp) {
-            free(f->tmp);
-            f->tmp = NULL;
-        }
-    }
-    for (size_t i = 0; i < c->count && !error; i++) {
-        bool last = true;
-        for (size_t j = i + 1; j < c->count; j++)
-            last = last && c->files[j].dir != c->files[i].dir;
-        if (last)
-            error = dir_sync(c->files[i].dir);
-    }
-    if (error)
-        change_drop(c);
-    else
-        change_free(c);
-    return error;
-}
-
-void change_drop(struct change *c) {
-    for (size_t i = 0; i < c->count; i++)
-        if (c->files[i].tmp)
-            (void)unlinkat(c->files[i].dir, c->files[i].tmp, 0);
-    change_free(c);
-}
-
-int file_write(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid) {
-    struct change c = {0};
-    int error = change_write(&c, dir, name, data, mode, uid, gid);
-    if (error)
-        change_drop(&c);
-    return error ? error : change_make(&c);
 }
 
 /* --- locks --------------------------------------------------------------------------------------
@@ -491,10 +419,10 @@ static int set_lock(int fd, bool of_dir, bool on) {
     return fcntl(fd, F_OFD_SETLK, &whole);
 }
 
-static int wait_for(int fd, bool of_dir) {
+static int wait_for(int fd, bool of_dir, time_t seconds) {
     struct timespec now, end, pause = {0, 500000};
     (void)clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += LOCK_WAIT_SECONDS;
+    end.tv_sec += seconds;
     while (set_lock(fd, of_dir, true)) {
         if (errno != EAGAIN && errno != EACCES && errno != EINTR)
             return -errno;
@@ -518,13 +446,14 @@ static int check_lock(int dir, const char *name, int fd) {
     return !S_ISREG(by_fd.st_mode) ? -EINVAL : is_planted(dir, &by_fd) ? -ELOOP : 0;
 }
 
-static int take(int dir, const char *name, int flags, bool of_dir, struct lock *lock) {
+static int take(int dir, const char *name, int flags, bool of_dir, time_t seconds,
+                struct lock *lock) {
     int error = -ESTALE;
     for (int tries = 0; error == -ESTALE && tries < LOCK_TRIES; tries++) {
         int fd = open_held(dir, name, flags);
         if (fd < 0)
             return fd;
-        error = wait_for(fd, of_dir);
+        error = wait_for(fd, of_dir, seconds);
         if (!error && !of_dir)
             error = check_lock(dir, name, fd);
         if (!error)
@@ -536,11 +465,19 @@ static int take(int dir, const char *name, int flags, bool of_dir, struct lock *
 }
 
 int lock_file(int dir, const char *name, struct lock *lock) {
-    return take(dir, name, O_RDWR | O_CREAT | O_NONBLOCK, false, lock);
+    return take(dir, name, O_RDWR | O_CREAT | O_NONBLOCK, false, LOCK_WAIT_SECONDS, lock);
+}
+
+int lock_file_now(int dir, const char *name, struct lock *lock) {
+    return take(dir, name, O_RDWR | O_NONBLOCK, false, 0, lock);
 }
 
 int lock_dir(int dir, struct lock *lock) {
-    return take(dir, ".", O_RDONLY | O_DIRECTORY, true, lock);
+    return take(dir, ".", O_RDONLY | O_DIRECTORY, true, LOCK_WAIT_SECONDS, lock);
+}
+
+int lock_dir_now(int dir, struct lock *lock) {
+    return take(dir, ".", O_RDONLY | O_DIRECTORY, true, 0, lock);
 }
 
 void lock_release(struct lock *lock) {

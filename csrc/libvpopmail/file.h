@@ -4,6 +4,7 @@
 #ifndef VP_FILE_H
 #define VP_FILE_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -18,7 +19,12 @@ void fd_close(int fd);
 int dir_open(int at, const char *path, bool follow);
 /* Opens directory NAME, made with mode 0700 and that owner where it is missing. */
 int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made);
+/* The same, but never to be seen without its owner: it is made as TMP in directory BESIDE. */
+int dir_make_whole(int dir, const char *name, int beside, const char *tmp, uid_t uid, gid_t gid,
+                   bool *made);
 int dir_sync(int dir);
+/* The next entry but . and ..; NULL at the end, or where it fails: then *error is -errno. */
+struct dirent *dir_next(DIR *list, int *error);
 /* Removes NAME with all below it, from however deep; what is a link goes as a link. */
 int tree_remove(int dir, const char *name);
 /* Gives directory DIR and all below it to an owner; hard links to elsewhere are left alone. */
@@ -39,24 +45,10 @@ int file_read_linked(int dir, const char *name, struct buf *out);
 int fd_owner(int fd, uid_t uid, gid_t gid);
 /* The same for a file that was there before: only where no other name leads to it. */
 void fd_give(int fd, uid_t uid, gid_t gid);
-int file_write(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid);
-
-/* A change of several files: all of them are written beside the old ones, then synced together,
- * before the first is put in its place, so what can fail (room, rights) fails while nothing has
- * changed. */
-struct change {
-    struct change_file *files;
-    size_t count;
-};
-/* The directory must stay open until the change is made or dropped. */
-/* Opens the new file, to be written; the descriptor is the change's. */
-int change_open(struct change *c, int dir, const char *name, mode_t mode, uid_t uid, gid_t gid);
-int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode,
-                 uid_t uid, gid_t gid);
-int change_remove(struct change *c, int dir, const char *name);
-/* Puts the files in place in the order in which they were given, syncs their directories. */
-int change_make(struct change *c);
-void change_drop(struct change *c);
+/* Opens a file that is not there yet; one that is, a crash left, and it goes. */
+int file_new(int dir, const char *name, mode_t mode, uid_t uid, gid_t gid);
+/* Writes and syncs a file that is not there yet. */
+int file_create(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid);
 
 /* vpopmail's lock: an fcntl write lock on the whole of NAME, which is made where it is missing.
  * Waits as long as vpopmail does (20 s), then says -EAGAIN. It shuts out threads as well as
@@ -67,8 +59,11 @@ struct lock {
 };
 #define LOCK_NONE ((struct lock){-1, false})
 int lock_file(int dir, const char *name, struct lock *lock);
+/* The same without waiting, nor making it. */
+int lock_file_now(int dir, const char *name, struct lock *lock);
 /* The same for a directory itself, for files that vpopmail has no lock for: no file is left. */
 int lock_dir(int dir, struct lock *lock);
+int lock_dir_now(int dir, struct lock *lock);
 void lock_release(struct lock *lock);
 
 #endif

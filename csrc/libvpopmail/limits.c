@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alias.h"
 #include "error.h"
 #include "include/vlimits.h"
 #include "include/vpopmail.h"
@@ -206,10 +207,9 @@ int vset_limits(const char *domain, const struct vlimits *limits) {
         write_line(&l, &words[i], &text);
     int code = begin(&s, domain);
     if (code == VA_SUCCESS) {
-        int error = text.failed ? -ENOMEM : lock_dir(s.store.dir, &lock);
+        int error = text.failed ? -ENOMEM : aliases_lock(&s.store, &lock);
         if (!error)
-            error = file_write(s.store.dir, OWN_FILE, (struct span){text.data, text.len}, 0600,
-                               s.store.uid, s.store.gid);
+            error = aliases_write(&s.store, OWN_FILE, (struct span){text.data, text.len}, 0600);
         lock_release(&lock);
         code = error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
     }

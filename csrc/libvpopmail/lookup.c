@@ -287,6 +287,7 @@ int vpopmail_last_auth(const char *user, const char *domain, char **data, size_t
 int vset_lastauth(char *user, char *domain, char *remoteip) {
     struct session s;
     struct account a = {0};
+    struct lock lock = LOCK_NONE;
     if (!user || !domain || !remoteip)
         return VA_NULL_POINTER;
     if (strchr(remoteip, '\n'))
@@ -294,9 +295,10 @@ int vset_lastauth(char *user, char *domain, char *remoteip) {
     int code = find(&s, user, domain, &a);
     if (code == VA_SUCCESS) {
         int fd = maildir_open(&s.store, s.domain.path, a.dir);
-        int error =
-            fd < 0 ? fd
-                   : file_write(fd, "lastauth", span_of(remoteip), 0600, s.store.uid, s.store.gid);
+        int error = fd < 0 ? fd : lock_dir(fd, &lock);
+        if (!error)
+            error = file_write(fd, "lastauth", span_of(remoteip), 0600, s.store.uid, s.store.gid);
+        lock_release(&lock);
         code = error ? error_code(error, VA_BAD_U_DIR2) : VA_SUCCESS;
         fd_close(fd);
     }

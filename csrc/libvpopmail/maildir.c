@@ -1,6 +1,5 @@
 #include "maildir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,55 +12,40 @@
 /* --- the user's directory -----------------------------------------------------------------------
  */
 
-/* Opens PLACE below the domain's directory, made where missing. */
-static int place_make(const struct store *s, struct span place) {
-    int fd = dir_open(s->dir, ".", false);
-    struct span step;
-    while (fd >= 0 && span_field(&place, '/', &step)) {
-        bool made;
-        char *name = step.len ? span_dup(step) : NULL;
-        if (!step.len)
-            continue;
-        int next = name ? dir_make(fd, name, s->uid, s->gid, &made) : -ENOMEM;
-        if (next >= 0 && made)
-            (void)dir_sync(fd);
-        free(name);
-        fd_close(fd);
-        fd = next;
-    }
-    return fd;
+static void size_text(struct span quota, unsigned long long bytes, unsigned long long count,
+                      struct buf *out) {
+    buf_span(out, quota);
+    buf_fmt(out, "\n%llu %llu\n", bytes, count);
 }
 
-static int write_size(int maildir, const struct store *s, struct span quota,
-                      unsigned long long bytes, unsigned long long count) {
-    struct buf text = {0};
-    buf_span(&text, quota);
-    buf_fmt(&text, "\n%llu %llu\n", bytes, count);
-    int error = text.failed ? -ENOMEM
-                            : file_write(maildir, "maildirsize", (struct span){text.data, text.len},
-                                         0600, s->uid, s->gid);
-    buf_free(&text);
-    return error;
-}
-
-static int fill_maildir(int user, const struct store *s, struct span quota) {
+static int fill_maildir(int maildir, const struct store *s, struct span quota) {
     static const char *const parts[] = {"cur", "new", "tmp"};
+    struct buf text = {0};
     bool made;
     int error = 0;
-    int maildir = dir_make(user, "Maildir", s->uid, s->gid, &made);
-    if (maildir < 0)
-        return maildir;
     for (int i = 0; i < 3 && !error; i++) {
         int fd = dir_make(maildir, parts[i], s->uid, s->gid, &made);
         error = fd < 0 ? fd : dir_sync(fd);
         fd_close(fd);
     }
-    if (!error && !span_is(quota, NOQUOTA))
-        error = write_size(maildir, s, quota, 0, 0);
-    if (!error)
-        error = dir_sync(maildir);
+    if (!error && !span_is(quota, NOQUOTA)) {
+        size_text(quota, 0, 0, &text);
+        error = text.failed ? -ENOMEM
+                            : file_create(maildir, "maildirsize",
+                                          (struct span){text.data, text.len}, 0600, s->uid, s->gid);
+        buf_free(&text);
+    }
+    return error ? error : dir_sync(maildir);
+}
+
+/* Fills and syncs a new user's directory. */
+static int fill(int user, const struct store *s, struct span quota) {
+    bool made;
+    int error = file_create(user, "lastauth", span_of("0.0.0.0"), 0600, s->uid, s->gid);
+    int maildir = error ? error : dir_make(user, "Maildir", s->uid, s->gid, &made);
+    error = maildir < 0 ? maildir : fill_maildir(maildir, s, quota);
     fd_close(maildir);
-    return error;
+    return error ? error : dir_sync(user);
 }
 
 bool maildir_is_file(const char *name) {
@@ -75,37 +59,44 @@ bool maildir_is_file(const char *name) {
     return false;
 }
 
-int maildir_make(const struct store *s, struct span place, const char *name, struct span quota) {
-    bool made = false;
-    int in = place_make(s, place);
-    if (in < 0)
-        return in;
+/* Opens a directory below the domain's, by a path of which no step is a link. */
+static int open_below(const struct store *s, struct span path) {
+    int fd = dir_open(s->dir, ".", false);
+    struct span step;
+    while (fd >= 0 && span_field(&path, '/', &step)) {
+        char *at = step.len ? span_dup(step) : NULL;
+        if (!step.len)
+            continue;
+        int next = at ? dir_open(fd, at, false) : -ENOMEM;
+        free(at);
+        fd_close(fd);
+        fd = next;
+    }
+    return fd;
+}
+
+/* 0 where nothing stands at PLACE/NAME. */
+static int check_free(const struct store *s, struct span place, const char *name) {
     struct stat st;
-    int user =
-        (!place.len && maildir_is_file(name)) || fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) == 0
-            ? -EEXIST
-            : dir_make(in, name, s->uid, s->gid, &made);
-    int error = user < 0 ? user : made ? 0 : -EEXIST;
-    if (!error)
-        error = file_write(user, "lastauth", span_of("0.0.0.0"), 0600, s->uid, s->gid);
-    if (!error)
-        error = fill_maildir(user, s, quota);
-    if (!error)
-        error = dir_sync(user);
-    if (!error)
-        error = dir_sync(in);
-    fd_close(user);
-    if (error && made)
-        (void)tree_remove(in, name);
+    if (!place.len && maildir_is_file(name))
+        return -EEXIST;
+    int in = open_below(s, place);
+    if (in < 0)
+        return in == -ENOENT ? 0 : in;
+    int error = fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? -EEXIST
+                : errno == ENOENT                                ? 0
+                                                                 : -errno;
     fd_close(in);
     return error;
 }
 
-void maildir_unmake(const struct store *s, struct span place, const char *name) {
-    int in = place_make(s, place);
-    if (in >= 0)
-        (void)tree_remove(in, name);
-    fd_close(in);
+int maildir_make(const struct store *s, struct change *c, struct span place, const char *name,
+                 struct span quota) {
+    int error = check_free(s, place, name);
+    int user = error ? error : change_tree(c, s->dir, place, name, s->uid, s->gid);
+    error = user < 0 ? user : fill(user, s, quota);
+    fd_close(user);
+    return error;
 }
 
 /* A path's part below the domain's directory; false where it lies elsewhere or steps back. */
@@ -151,18 +142,7 @@ static int open_parent(const struct store *s, const char *domain_path, struct sp
         free(parent);
         return fd;
     }
-    int fd = dir_open(s->dir, ".", false);
-    struct span rest = {part.data, before}, step;
-    while (fd >= 0 && span_field(&rest, '/', &step)) {
-        char *at = step.len ? span_dup(step) : NULL;
-        if (!step.len)
-            continue;
-        int next = at ? dir_open(fd, at, false) : -ENOMEM;
-        free(at);
-        fd_close(fd);
-        fd = next;
-    }
-    return fd;
+    return open_below(s, (struct span){part.data, before});
 }
 
 /* Whether NAME is a directory that the domain's owner has. */
@@ -206,6 +186,28 @@ int maildir_open(const struct store *s, const char *domain_path, struct span pat
     return fd;
 }
 
+int maildir_drop(const struct store *s, struct change *c, const char *domain_path,
+                 struct span path) {
+    char *name;
+    struct span place = maildir_place(domain_path, path), part;
+    int parent = locate(s, domain_path, path, &name);
+    if (parent < 0)
+        return parent;
+    int error = below(domain_path, path, &part) ? 0 : -EINVAL;
+    bool deeper = place.len != 0;
+    if (!error && deeper) {
+        char *text = span_dup(place);
+        error = text ? change_in(c, parent, text, true) : -ENOMEM;
+        free(text);
+    }
+    if (error || !deeper)
+        fd_close(parent);
+    if (!error)
+        error = change_drop_tree(c, deeper ? parent : s->dir, name);
+    free(name);
+    return error;
+}
+
 int maildir_remove(const struct store *s, const char *domain_path, struct span path) {
     char *name;
     int parent = locate(s, domain_path, path, &name);
@@ -220,15 +222,17 @@ int maildir_remove(const struct store *s, const char *domain_path, struct span p
 /* --- the quota ----------------------------------------------------------------------------------
  */
 
-/* The size that a message's name tells (…,S=1234…), else the file's. */
-static unsigned long long message_size(int dir, const char *name) {
+/* The size that a message's name tells (…,S=1234…), else the file's; one that has just gone has
+ * none. */
+static int message_size(int dir, const char *name, unsigned long long *size) {
     const char *told = NULL;
+    struct stat st = {0};
     for (const char *p = strstr(name, ",S="); p; p = strstr(p + 1, ",S="))
         told = p;
-    if (told)
-        return strtoull(told + 3, NULL, 10);
-    struct stat st;
-    return fstatat(dir, name, &st, 0) == 0 && st.st_size > 0 ? (unsigned long long)st.st_size : 0;
+    if (!told && fstatat(dir, name, &st, 0) && errno != ENOENT && errno != ELOOP)
+        return -errno;
+    *size = told ? strtoull(told + 3, NULL, 10) : (unsigned long long)st.st_size;
+    return 0;
 }
 
 static bool is_trashed(const char *name) {
@@ -236,51 +240,62 @@ static bool is_trashed(const char *name) {
     return flags && strchr(flags, 'T');
 }
 
-static void count_part(int folder, const char *part, unsigned long long *bytes,
-                       unsigned long long *count) {
-    int fd = dir_open(folder, part, false);
-    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
-    struct dirent *entry;
-    if (!list) {
-        fd_close(fd);
-        return;
-    }
-    while ((entry = readdir(list)))
-        if (entry->d_name[0] != '.' && !is_trashed(entry->d_name)) {
-            *bytes += message_size(fd, entry->d_name);
-            ++*count;
-        }
-    closedir(list);
+static bool is_none(int error) {
+    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
 }
 
-static void count_folder(int folder, unsigned long long *bytes, unsigned long long *count) {
-    count_part(folder, "cur", bytes, count);
-    count_part(folder, "new", bytes, count);
+/* Opens a directory to be listed: 0, with no list where there is none, or -errno. */
+static int list_open(int in, const char *name, DIR **list) {
+    int fd = dir_open(in, name, false);
+    *list = fd >= 0 ? fdopendir(fd) : NULL;
+    if (*list)
+        return 0;
+    fd_close(fd);
+    return fd >= 0 ? -ENOMEM : is_none(fd) ? 0 : fd;
+}
+
+static int count_part(int folder, const char *part, unsigned long long *bytes,
+                      unsigned long long *count) {
+    struct dirent *entry;
+    DIR *list;
+    int error = list_open(folder, part, &list);
+    while (list && !error && (entry = dir_next(list, &error))) {
+        unsigned long long size = 0;
+        if (entry->d_name[0] == '.' || is_trashed(entry->d_name))
+            continue;
+        error = message_size(dirfd(list), entry->d_name, &size);
+        *bytes += size;
+        ++*count;
+    }
+    if (list)
+        closedir(list);
+    return error;
+}
+
+static int count_folder(int folder, unsigned long long *bytes, unsigned long long *count) {
+    int error = count_part(folder, "cur", bytes, count);
+    return error ? error : count_part(folder, "new", bytes, count);
 }
 
 /* -ENOENT for a maildir that has no cur: vpopmail writes no maildirsize there. */
 static int count_all(int maildir, unsigned long long *bytes, unsigned long long *count) {
     struct dirent *entry;
+    DIR *list;
     if (faccessat(maildir, "cur", F_OK, AT_SYMLINK_NOFOLLOW))
         return -errno;
-    int fd = dir_open(maildir, ".", false);
-    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!list) {
-        fd_close(fd);
-        return fd < 0 ? fd : -ENOMEM;
-    }
-    count_folder(fd, bytes, count);
-    while ((entry = readdir(list))) {
-        const char *name = entry->d_name;
-        if (name[0] != '.' || !strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, ".Trash"))
+    int error = list_open(maildir, ".", &list);
+    if (!error && list)
+        error = count_folder(maildir, bytes, count);
+    while (list && !error && (entry = dir_next(list, &error))) {
+        if (entry->d_name[0] != '.' || !strcmp(entry->d_name, ".Trash"))
             continue;
-        int folder = dir_open(fd, name, false);
-        if (folder >= 0)
-            count_folder(folder, bytes, count);
+        int folder = dir_open(maildir, entry->d_name, false);
+        error = folder >= 0 ? count_folder(folder, bytes, count) : is_none(folder) ? 0 : folder;
         fd_close(folder);
     }
-    closedir(list);
-    return 0;
+    if (list)
+        closedir(list);
+    return error;
 }
 
 static int open_mail(const struct store *s, const char *domain_path, struct span path) {
@@ -299,20 +314,45 @@ int maildir_usage(const struct store *s, const char *domain_path, struct span pa
     return error;
 }
 
-int maildir_size(const struct store *s, const char *domain_path, struct span path,
+/* Declares a user's Maildir to the change; -EINVAL where it lies elsewhere. */
+static int declare(struct change *c, int maildir, const char *domain_path, struct span path) {
+    struct span part;
+    struct buf text = {0};
+    if (!below(domain_path, path, &part))
+        return -EINVAL;
+    buf_span(&text, part);
+    buf_str(&text, "/Maildir");
+    int error = buf_c(&text) ? change_in(c, maildir, text.data, true) : -ENOMEM;
+    buf_free(&text);
+    return error;
+}
+
+int maildir_size(const struct store *s, struct change *c, const char *domain_path, struct span path,
                  struct span quota) {
     unsigned long long bytes = 0, count = 0;
+    struct buf text = {0};
+    bool goes = !quota.len || span_is(quota, NOQUOTA);
     int maildir = open_mail(s, domain_path, path);
-    int error = maildir < 0 ? maildir : 0;
-    if (!error && (!quota.len || span_is(quota, NOQUOTA))) {
-        if (unlinkat(maildir, "maildirsize", 0) && errno != ENOENT)
-            error = -errno;
-    } else if (!error) {
-        error = count_all(maildir, &bytes, &count);
-        if (!error)
-            error = write_size(maildir, s, quota, bytes, count);
+    int error = maildir < 0 ? maildir : goes ? 0 : count_all(maildir, &bytes, &count);
+    if (error) {
+        fd_close(maildir);
+        return error;
     }
-    fd_close(maildir);
+    size_text(quota, bytes, count, &text);
+    struct span data = {text.data, text.len};
+    int declared = text.failed ? -ENOMEM : declare(c, maildir, domain_path, path);
+    if (!declared)
+        error = goes ? change_remove(c, maildir, "maildirsize")
+                     : change_write(c, maildir, "maildirsize", data, 0600, s->uid, s->gid);
+    else if (declared != -EINVAL)
+        error = declared;
+    else if (!goes)
+        error = file_write(maildir, "maildirsize", data, 0600, s->uid, s->gid);
+    else if (unlinkat(maildir, "maildirsize", 0) && errno != ENOENT)
+        error = -errno;
+    if (declared)
+        fd_close(maildir);
+    buf_free(&text);
     return error;
 }
 

@@ -6,26 +6,28 @@
 
 #define NOQUOTA "NOQUOTA"
 
-/* Makes PLACE/NAME (place ends in a slash or is empty) with Maildir, lastauth and, for a quota
- * other than NOQUOTA, maildirsize. -EEXIST where something is there already; nothing is left on
- * failure. */
-int maildir_make(const struct store *s, struct span place, const char *name, struct span quota);
+/* Readies PLACE/NAME (place ends in a slash or is empty) with Maildir, lastauth and, for a quota
+ * other than NOQUOTA, maildirsize. -EEXIST where something is there already. */
+int maildir_make(const struct store *s, struct change *c, struct span place, const char *name,
+                 struct span quota);
 /* Whether a user's directory of that name would stand where the domain keeps a file, now or later.
  */
 bool maildir_is_file(const char *name);
-void maildir_unmake(const struct store *s, struct span place, const char *name);
 /* -ELOOP where a user's directory is not the domain's to write to or remove; -ENOENT where it is
  * gone. */
 int maildir_check(const struct store *s, const char *domain_path, struct span path);
 /* Opens a user's directory by its path. */
 int maildir_open(const struct store *s, const char *domain_path, struct span path);
-/* Removes a user's directory by its path. -ENOENT where there is none, -ELOOP where it is not the
- * domain's to remove. */
+/* Readies that a user's directory goes. -ENOENT where there is none, -ELOOP where it is not the
+ * domain's to remove; -EINVAL where it lies elsewhere: then it is for maildir_remove(). */
+int maildir_drop(const struct store *s, struct change *c, const char *domain_path,
+                 struct span path);
 int maildir_remove(const struct store *s, const char *domain_path, struct span path);
 /* The hashed directory of the domain that a user's path lies in; empty for none. */
 struct span maildir_place(const char *domain_path, struct span path);
-/* Counts the messages and writes maildirsize; without a quota removes it. */
-int maildir_size(const struct store *s, const char *domain_path, struct span path,
+/* Counts the messages and readies maildirsize; without a quota readies that it goes. Of a directory
+ * that lies elsewhere it is written at once. */
+int maildir_size(const struct store *s, struct change *c, const char *domain_path, struct span path,
                  struct span quota);
 
 /* The size and number of the messages that count for the quota. */

@@ -31,8 +31,14 @@ int store_find(const struct store *s, const char *name, struct account *out);
 /* The same in the bytes of the look-up file. */
 int store_find_in(struct span file, struct span name, struct account *out);
 
-/* The lock that vpopmail takes for each change; the functions below are to be called under it. */
+/* The lock that vpopmail takes for each change; the functions below are to be called under it. What
+ * a crash left half done is completed or undone first. */
 int store_lock(const struct store *s, struct lock *lock);
+/* The same for a look-up: does nothing where all is done, another process is at work, or we may
+ * not. */
+void store_repair(const struct store *s);
+/* A change of what this lock is for. */
+struct change store_change(const struct store *s);
 int store_find_locked(const struct store *s, const char *name, struct account *out);
 /* Readies the change; -EEXIST where the name is there already. */
 int store_add(const struct store *s, struct change *c, const struct account *a);

@@ -1,9 +1,9 @@
 /* Users: vadduser, vdeluser, vpasswd, vsetuserquota, vmkpasswd.
  *
- * Order of writes. Adding: the user's directory, then the count and the line, so an account that
- * can sign in has its directory. Deleting: the count and the line, then the directory. The quota:
- * maildirsize is written while the new vpasswd lies ready beside the old one. All under the
- * domain's lock. */
+ * Order of writes, all under the domain's lock and told of in its journal (change.h). Adding: the
+ * user's directory, then vpasswd, its cdb, and the count, so an account that can sign in has its
+ * directory. Deleting: vpasswd, its cdb, the count and the freed place, then the directory.
+ * Changing: vpasswd, its cdb, for a quota the user's maildirsize. */
 #include "user.h"
 
 #include <errno.h>
@@ -27,6 +27,8 @@ int session_begin(struct session *s, const char *user, const char *domain) {
         found = assign_find(&s->home, name, &s->domain);
     if (found > 0)
         s->store = (struct store){domain_dir(&s->domain), s->domain.uid, s->domain.gid};
+    if (found > 0 && s->store.dir >= 0 && session_may_read(s))
+        store_repair(&s->store);
     free(name);
     return found;
 }
@@ -99,15 +101,13 @@ static int compose(const struct session *s, struct new_user *n) {
 
 /* With the lock held and the name free. */
 static int settle(const struct session *s, struct new_user *n) {
-    struct change c = {0};
     const struct store *store = &s->store;
+    struct change c = store_change(store);
     int otherwise = VA_COULD_NOT_UPDATE_FILE;
     int error = dir_control_add(store->dir, store->uid, store->gid, true, &c, &n->place);
     struct span place = text_of(&n->place.path);
-    bool made = false;
     if (!error) {
-        error = maildir_make(store, place, s->user, text_of(&n->quota));
-        made = error == 0;
+        error = maildir_make(store, &c, place, s->user, text_of(&n->quota));
         if (error == -EEXIST) /* the count goes up, as vpopmail has it */
             return change_make(&c) ? VA_COULD_NOT_UPDATE_FILE : VA_EXIST_U_DIR;
         otherwise = error ? VA_SUBDIR_CREATION : otherwise;
@@ -119,8 +119,6 @@ static int settle(const struct session *s, struct new_user *n) {
     if (!error)
         error = change_make(&c);
     change_drop(&c);
-    if (error && made)
-        maildir_unmake(store, place, s->user);
     return error ? error_code(error, error == -EEXIST ? VA_USERNAME_EXISTS : otherwise)
                  : VA_SUCCESS;
 }
@@ -205,9 +203,10 @@ static bool is_catchall(const struct session *s) {
 }
 
 static int delete_account(const struct session *s, const struct account *a) {
-    struct change c = {0};
     struct dir_place place = DIR_PLACE_NONE;
     const struct store *store = &s->store;
+    struct change c = store_change(store);
+    int tree = 0;
     if (maildir_check(store, s->domain.path, a->dir) == -ELOOP)
         return VA_ILLEGAL_USERNAME;
     int error = dir_control_drop(store->dir, store->uid, store->gid,
@@ -215,13 +214,18 @@ static int delete_account(const struct session *s, const struct account *a) {
     if (!error)
         error = store_remove(store, &c, a->name);
     if (!error)
+        tree = maildir_drop(store, &c, s->domain.path, a->dir);
+    if (tree && tree != -EINVAL && tree != -ENOENT && tree != -ENOTDIR && tree != -ELOOP)
+        error = tree;
+    if (!error)
         error = change_make(&c);
     change_drop(&c);
     dir_place_end(&place);
-    if (error)
+    if (error && error != -ENOTEMPTY)
         return error_code(error,
                           error == -ENOENT ? VA_USER_DOES_NOT_EXIST : VA_COULD_NOT_UPDATE_FILE);
-    error = maildir_remove(store, s->domain.path, a->dir);
+    if (!error)
+        error = tree == -EINVAL ? maildir_remove(store, s->domain.path, a->dir) : tree;
     return error ? error_code(error, VA_BAD_DIR) : VA_SUCCESS;
 }
 
@@ -290,7 +294,7 @@ static int check_lengths(const char *user, const char *domain, const char *value
 static int replace_locked(const struct session *s, const struct buf *hash, const struct buf *quota,
                           int none) {
     struct account now = {0}, then = {0};
-    struct change c = {0};
+    struct change c = store_change(&s->store);
     int found = store_find_locked(&s->store, s->user, &now);
     if (found <= 0)
         return error_code(found, none);
@@ -299,7 +303,7 @@ static int replace_locked(const struct session *s, const struct buf *hash, const
                      now.gecos, now.dir, quota ? text_of(quota) : now.quota))
         error = store_replace(&s->store, &c, &then);
     if (!error && quota) {
-        error = maildir_size(&s->store, s->domain.path, now.dir, then.quota);
+        error = maildir_size(&s->store, &c, s->domain.path, now.dir, then.quota);
         if (error == -ENOENT) /* no maildir, nothing to count */
             error = 0;
     }
@@ -388,7 +392,7 @@ int vsetuserquota(char *user, char *domain, char *quota) {
 
 static int set_flags(const struct session *s, unsigned int flags) {
     struct account now = {0}, then = {0};
-    struct change c = {0};
+    struct change c = store_change(&s->store);
     struct lock lock = LOCK_NONE;
     int error = store_lock(&s->store, &lock);
     int found = error ? error : store_find_locked(&s->store, s->user, &now);

@@ -12,7 +12,13 @@
 #define CDB "vpasswd.cdb"
 #define LOCK ".vpasswd.lock"
 #define MODE 0600
+#define PREFIX ".tmp:"
 #define FIELDS 6 /* after the name */
+
+/* What is changed under the lock; maildirsize in users' directories. */
+static const struct journal_name names[] = {{TEXT, false},           {CDB, false},
+                                            {".dir-control", false}, {".dir_control_free", true},
+                                            {"maildirsize", false},  {NULL, false}};
 
 void account_free(struct account *a) {
     buf_free(&a->text);
@@ -128,8 +134,32 @@ int store_list(const struct store *s, struct buf *text) {
 /* --- changing -----------------------------------------------------------------------------------
  */
 
+static struct journal journal_of(const struct store *s) {
+    return (struct journal){
+        .dir = s->dir, .prefix = PREFIX, .names = names, .uid = s->uid, .gid = s->gid};
+}
+
+struct change store_change(const struct store *s) {
+    return change_of(journal_of(s));
+}
+
 int store_lock(const struct store *s, struct lock *lock) {
-    return lock_file(s->dir, LOCK, lock);
+    struct journal journal = journal_of(s);
+    int error = lock_file(s->dir, LOCK, lock);
+    if (error)
+        return error;
+    error = change_recover(&journal);
+    if (error < 0)
+        lock_release(lock);
+    return error < 0 ? error : 0;
+}
+
+void store_repair(const struct store *s) {
+    struct journal journal = journal_of(s);
+    struct lock lock = LOCK_NONE;
+    if (change_is_pending(s->dir, PREFIX) && !lock_file_now(s->dir, LOCK, &lock))
+        (void)change_recover(&journal);
+    lock_release(&lock);
 }
 
 /* The files as they are to be, written side by side in one pass over the old vpasswd. */
@@ -175,7 +205,7 @@ static int copies_end(struct copies *out) {
 }
 
 int store_rebuild(const struct store *s) {
-    struct change c = {0};
+    struct change c = store_change(s);
     struct copies out;
     struct lines in = {.fd = file_open(s->dir, TEXT, NULL)};
     struct span line;

@@ -158,7 +158,11 @@ class Mailbox:
             "struct store *", {"dir": self.fd, "uid": os.geteuid(), "gid": os.getegid()}
         )
         places = span(f"{self.domain}/alice".encode()), span(quota.encode())
-        answer: int = lib().maildir_size(store, bytes(self.domain), *places)
+        change = ffi.new("struct change *", lib().store_change(store))
+        answer: int = lib().maildir_size(store, change, bytes(self.domain), *places)
+        if answer == 0:
+            answer = lib().change_make(change)
+        lib().change_drop(change)
         return answer
 
     def counted(self) -> tuple[int, int]:

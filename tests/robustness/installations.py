@@ -1,0 +1,302 @@
+"""An installation that is laid out again and again, and what can be said of it after a strike."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import vpopmail_ext as v
+from tests import cdb
+from vpopmail_ext._binding import ffi, lib
+
+Tree = dict[str, tuple[int, int, int, bytes | None]]
+"""By path: mode, uid, gid, and what a file holds; empty lock files are left out."""
+
+MD5 = "$1$abcdefgh$f4FAhCjxUf8AsFu5Ck2gF/"
+"""The hash of secret-1 that is checked fastest."""
+HASH = re.compile(rb"\$[16]\$[./0-9A-Za-z]{8}\$[./0-9A-Za-z]+")
+PASSWORDS = "secret-1", "secret-2"
+
+
+def tree_of(top: Path) -> Tree:
+    """Return all there is in a directory."""
+    found: Tree = {}
+    waiting = [os.fspath(top)]
+    cut = len(waiting[0])
+    while waiting:
+        directory = waiting.pop()
+        status = os.lstat(directory)
+        found[directory[cut:]] = (status.st_mode, status.st_uid, status.st_gid, None)
+        for entry in os.scandir(directory):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            else:
+                status = entry.stat(follow_symlinks=False)
+                content = Path(entry.path).read_bytes()
+                found[entry.path[cut:]] = (status.st_mode, status.st_uid, status.st_gid, content)
+    return found
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A call, the state in which it is made, and the accounts that have nothing to do with it."""
+
+    name: str
+    call: Callable[[Installation], int]
+    before: Callable[[Installation], None] | None = None
+    others: tuple[str, ...] = ("bob@ex.com", "bob@al.com", "carol@other.com")
+    left: str = ""
+    """A file that may be left until the same call is made again."""
+    taken: str = ""
+    """A directory that was there before and may have been given to the domain's owner."""
+
+
+class Installation:
+    """Two domains, an alias domain, three accounts and some aliases."""
+
+    def __init__(self, top: Path, uid: int, gid: int) -> None:
+        self.top, self.home, self.qmail = top, top / "vpopmail", top / "qmail"
+        self.uid, self.gid = uid, gid
+        self._labels: dict[bytes, bytes] = {MD5.encode(): b"<secret-1>"}
+        for directory in (self.home / "domains", self.home / "etc", self.qmail / "control"):
+            directory.mkdir(parents=True)
+        (self.qmail / "users").mkdir()
+        (self.home / "domains").chmod(0o700)
+        os.chown(self.home / "domains", uid, gid)
+        (self.home / "etc/password_strength.conf").write_text("Length >= 1\n")
+        with self.used():
+            self._populate()
+        self.base = tree_of(top)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Have the package use it."""
+        info = v.info()
+        v.configure(home=self.home, qmail=self.qmail)
+        try:
+            yield
+        finally:
+            v.configure(home=info.home, qmail=info.qmail)
+
+    def _populate(self) -> None:
+        for domain in ("ex.com", "other.com"):
+            assert v.vpopmail_add_domain(domain, str(self.home), self.uid, self.gid)
+        assert v.vpopmail_add_alias_domain("ex.com", "al.com")
+        for user in ("alice@ex.com", "bob@ex.com", "carol@other.com"):
+            assert v.vpopmail_add_user(*user.split("@"), "secret-1")
+        assert v.vpopmail_set_user_quota("bob", "ex.com", "7M")
+        for alias, line in (("info", "&x@y.z"), ("info", "&a@b.c"), ("sales", "&bob@ex.com")):
+            assert v.vpopmail_alias_add(alias, "ex.com", line)
+        (self.domain / "alice/Maildir/cur/1.x,S=100:2,").write_bytes(b"x" * 100)
+        os.chown(self.domain / "alice/Maildir/cur/1.x,S=100:2,", self.uid, self.gid)
+        for domain in ("ex.com", "other.com"):
+            vpasswd = self.home / "domains" / domain / "vpasswd"
+            vpasswd.write_bytes(HASH.sub(MD5.encode().replace(b"\\", b""), vpasswd.read_bytes()))
+            assert lib.vpx_rebuild(domain.encode()) == 0
+
+    @property
+    def domain(self) -> Path:
+        """The directory of ex.com."""
+        return self.home / "domains/ex.com"
+
+    def lay_out(self, scenario: Scenario) -> None:
+        """Lay out what it was at first, and what the scenario begins with."""
+        for directory in (self.home, self.qmail):
+            shutil.rmtree(directory, ignore_errors=True)
+        for path, (mode, uid, gid, content) in self.base.items():
+            if not path:
+                continue
+            if content is None:
+                os.mkdir(f"{self.top}{path}")
+            else:
+                Path(f"{self.top}{path}").write_bytes(content)
+            os.chown(f"{self.top}{path}", uid, gid)
+            os.chmod(f"{self.top}{path}", stat.S_IMODE(mode))
+        if scenario.before:
+            scenario.before(self)
+
+    def settle(self) -> None:
+        """Take each lock there is, with calls that leave nothing behind."""
+        ids = self.uid, self.gid
+        assert lib.vpx_add_domain(b"settle.org", os.fsencode(self.home), *ids) == 0
+        assert lib.vpx_del_domain(b"settle.org") == 0
+        for name in ("ex.com", "other.com"):
+            if self._has(name):
+                assert lib.vpx_rebuild(name.encode()) == 0
+                assert lib.vpx_alias_set(b"settle", name.encode(), b"&x@y\0", 5) == 0
+                assert lib.vpx_alias_del(b"settle", name.encode()) == 0
+
+    def _has(self, domain: str) -> bool:
+        out = ffi.new("struct vpx_bytes *")
+        code: int = lib.vpx_domain(domain.encode(), out)
+        lib.vpx_free(out)
+        return code == 0
+
+    def state(self) -> Tree:
+        """Return all there is, hashes and look-up files in a form that can be compared."""
+        found = {}
+        for path, (mode, uid, gid, content) in tree_of(self.top).items():
+            if path.endswith(".lock") and not content:
+                continue
+            found[path] = (mode, uid, gid, self._plain(path, content))
+        return found
+
+    def _plain(self, path: str, content: bytes | None) -> bytes | None:
+        rules = {"vpasswd.cdb": "vpasswd", "morercpthosts.cdb": "morercpthosts", "cdb": "assign"}
+        name = os.path.basename(path)
+        if content is None or name not in rules:
+            return HASH.sub(self._label, content) if content and name == "vpasswd" else content
+        text = Path(f"{self.top}{os.path.dirname(path)}") / rules[name]
+        same = content == cdb.of(rules[name], text.read_bytes() if text.exists() else b"")
+        return b"agrees" if same else b"differs: %r" % cdb.read(content)
+
+    def _label(self, match: re.Match[bytes]) -> bytes:
+        hashed = match[0]
+        if hashed not in self._labels:
+            self._labels[hashed] = next(
+                b"<%s>" % password.encode()
+                for password, user in itertools.product(PASSWORDS, ("alice", "bob", "dave", "erin"))
+                if self._is_of(hashed, user, password)
+            )
+        return self._labels[hashed]
+
+    def _is_of(self, hashed: bytes, user: str, password: str) -> bool:
+        line = b"%s:%s:" % (user.encode(), hashed)
+        if line not in (self.domain / "vpasswd").read_bytes():
+            return False
+        return lib.vpx_auth_user(user.encode(), b"ex.com", password.encode()) == 1
+
+
+def difference(one: Tree, other: Tree) -> str:
+    """Tell where two states differ."""
+    return "; ".join(
+        f"{path}: {one.get(path)} / {other.get(path)}"
+        for path in sorted(one.keys() | other.keys())
+        if one.get(path) != other.get(path)
+    )[:2000]
+
+
+def whole(tree: Tree) -> Iterator[str]:
+    """Tell what could not be read by vpopmail and qmail."""
+    for path, (_, _, _, content) in tree.items():
+        name = os.path.basename(path)
+        if content is None or "/.tmp:" in path or "/.new:" in path:
+            continue
+        try:
+            if name == "cdb" or name.endswith(".cdb"):
+                cdb.read(content)
+            elif name == "vpasswd":
+                assert all(line.count(b":") == 6 for line in content.splitlines())
+            elif name == "assign":
+                assert content.splitlines()[-1:] == [b"."]
+                assert all(line.count(b":") == 7 for line in content.splitlines()[:-1])
+            elif name == ".dir-control":
+                assert content.count(b"\n") == 8
+                assert content.split(b"\n")[0].isdigit()
+            elif name == "virtualdomains":
+                assert all(line.count(b":") == 1 for line in content.splitlines())
+        except (AssertionError, ValueError) as error:
+            yield f"{path} is damaged: {error}"
+
+
+# --- the calls ------------------------------------------------------------------------------------
+
+
+def _encoded(function: str, *arguments: Any) -> Callable[[Installation], int]:
+    raw = [each.encode() if isinstance(each, str) else each for each in arguments]
+    called: Callable[..., int] = getattr(lib, function)
+    return lambda place: called(*raw)
+
+
+def _add_domain(place: Installation) -> int:
+    code: int = lib.vpx_add_domain(b"new.com", os.fsencode(place.home), place.uid, place.gid)
+    return code
+
+
+def _set_limits(place: Installation) -> int:
+    limits = ffi.new("struct vpx_limits *")
+    assert lib.vpx_get_limits(b"ex.com", limits) == 0
+    limits.maxaliases = 7
+    code: int = lib.vpx_set_limits(b"ex.com", limits)
+    return code
+
+
+def _directory_is_there(place: Installation) -> None:
+    directory = place.home / "domains/new.com"
+    directory.mkdir(mode=0o755)
+    (directory / ".qmail-default").write_text("| old\n")
+    (directory / "kept").write_text("kept\n")
+
+
+def _ninety_nine(place: Installation) -> None:
+    control = place.domain / ".dir-control"
+    lines = control.read_text().split("\n")
+    lines[0] = "99"
+    control.write_text("\n".join(lines))
+
+
+def _hashed(place: Installation) -> None:
+    _ninety_nine(place)
+    assert lib.vpx_add_user(b"erin", b"ex.com", b"secret-1", b"", 0) == 0
+
+
+def _fifty(place: Installation) -> None:
+    hosts = place.qmail / "control/rcpthosts"
+    names = sorted([*hosts.read_text().split(), *(f"h{number}.org" for number in range(60))])
+    hosts.write_text("".join(f"{name}\n" for name in names))
+
+
+SCENARIOS = [
+    Scenario("add_domain", _add_domain),
+    Scenario(
+        "add_domain, its directory is there",
+        _add_domain,
+        _directory_is_there,
+        taken="/vpopmail/domains/new.com",
+    ),
+    Scenario("add_domain, morercpthosts", _add_domain, _fifty),
+    Scenario("add_alias_domain", _encoded("vpx_add_alias_domain", "new.com", "ex.com")),
+    Scenario(
+        "del_domain",
+        _encoded("vpx_del_domain", "ex.com"),
+        others=("carol@other.com",),
+    ),
+    Scenario(
+        "del_domain, an alias domain",
+        _encoded("vpx_del_domain", "al.com"),
+        others=("bob@ex.com", "carol@other.com"),
+    ),
+    Scenario("add_user", _encoded("vpx_add_user", "dave", "ex.com", "secret-2", "Dave", 0)),
+    Scenario(
+        "add_user, the hundredth",
+        _encoded("vpx_add_user", "dave", "ex.com", "secret-2", "Dave", 0),
+        _ninety_nine,
+    ),
+    Scenario("del_user", _encoded("vpx_del_user", "alice", "ex.com")),
+    Scenario("del_user, of the hundred", _encoded("vpx_del_user", "erin", "ex.com"), _hashed),
+    Scenario("passwd", _encoded("vpx_passwd", "alice", "ex.com", "secret-2", 0)),
+    Scenario("set_user_quota", _encoded("vpx_set_user_quota", "alice", "ex.com", "5M")),
+    Scenario("set_user_quota, none", _encoded("vpx_set_user_quota", "bob", "ex.com", "NOQUOTA")),
+    Scenario("set_flags", _encoded("vpx_set_flags", "alice", "ex.com", 8)),
+    Scenario(
+        "set_last_auth",
+        _encoded("vpx_set_last_auth", "alice", "ex.com", "192.0.2.1"),
+        left="/vpopmail/domains/ex.com/alice/.tmp:lastauth",
+    ),
+    Scenario("set_limits", _set_limits),
+    Scenario("rebuild", _encoded("vpx_rebuild", "ex.com")),
+    Scenario("alias_add", _encoded("vpx_alias_add", "new", "ex.com", "&x@y")),
+    Scenario("alias_add, a line more", _encoded("vpx_alias_add", "info", "ex.com", "&x@y")),
+    Scenario("alias_remove", _encoded("vpx_alias_remove", "info", "ex.com", "&x@y.z")),
+    Scenario("alias_set", _encoded("vpx_alias_set", "info", "ex.com", b"&n@n\0", 5)),
+    Scenario("alias_del", _encoded("vpx_alias_del", "info", "ex.com")),
+    Scenario("alias_del_domain", _encoded("vpx_alias_del_domain", "ex.com")),
+]

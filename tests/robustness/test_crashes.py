@@ -1,0 +1,188 @@
+"""After a crash at any point, and after any failing system call, a change is made wholly or not.
+
+docs/durability.md tells what is promised; `make torture` makes its figures.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vpopmail_ext as v
+from tests import torture
+from tests.conftest import domain_ids
+from tests.robustness import strike
+from tests.robustness.installations import (
+    SCENARIOS,
+    Installation,
+    Scenario,
+    Tree,
+    difference,
+    tree_of,
+    whole,
+)
+
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where syncing takes no time."""
+ERRNOS = [
+    errno.ENOSPC,
+    errno.EIO,
+    errno.EMFILE,
+    errno.EACCES,
+    errno.EINTR,
+    errno.ENOMEM,
+    errno.EDQUOT,
+]
+SANITIZED = "VPOPMAIL_TEST_SANITIZED" in os.environ
+
+by_name = pytest.mark.parametrize(
+    "scenario", [pytest.param(each, id=each.name.replace(", ", "-")) for each in SCENARIOS]
+)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Installation]:
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    if v.info().library == "real":
+        pytest.skip("a real libvpopmail's calls are not made by us")
+    with tempfile.TemporaryDirectory(dir=MEMORY) as top:
+        installation = Installation(Path(top), *domain_ids())
+        with installation.used():
+            yield installation
+
+
+class References:
+    """What a scenario may leave: nothing done, done, done twice."""
+
+    def __init__(self, place: Installation, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.states: list[Tree] = []
+        self.codes: list[int] = []
+        for times in range(3):
+            place.lay_out(scenario)
+            self.codes = [scenario.call(place) for _ in range(times)]
+            place.settle()
+            self.states.append(self._state(place))
+        assert self.codes[0] == 0
+
+    def _state(self, place: Installation, *, left: bool = False) -> Tree:
+        state = place.state()
+        if left and self.scenario.left:
+            state.pop(self.scenario.left, None)
+        taken = self.scenario.taken
+        return {
+            path: (what[0], 0, 0, what[3]) if taken and path.startswith(taken) else what
+            for path, what in state.items()
+        }
+
+    def check(self, place: Installation, where: str, *, times: tuple[int, ...]) -> int:
+        """Check that it is one of those states; return how often the call was made."""
+        state = self._state(place, left=2 not in times)
+        for made in times:
+            if state == self.states[made]:
+                return made
+        nearest = min(
+            (difference(state, self.states[made]) for made in times), key=lambda text: len(text)
+        )
+        raise AssertionError(f"{self.scenario.name}, {where}: {nearest}")
+
+    def check_readers(self, place: Installation, where: str) -> None:
+        """Check that each file is whole and that the others sign in."""
+        damages = list(whole(tree_of(place.top)))
+        assert damages == [], f"{self.scenario.name}, {where}"
+        for other in self.scenario.others:
+            user, domain = other.split("@")
+            assert v.vpopmail_auth_user(user, domain, "secret-1"), (
+                f"{self.scenario.name}, {where}: {other} does not sign in"
+            )
+
+
+@pytest.mark.torture
+@by_name
+def test_killed_before_any_call_that_changes_files(place: Installation, scenario: Scenario) -> None:
+    references = References(place, scenario)
+    step = int(torture.amount(4 if SANITIZED else 2, 1))
+    point, last = 0, False
+    while not last:
+        # Once the next calls are others, once the one that was interrupted.
+        for again in (False, True) if step == 1 else (point // step % 2 == 1,):
+            where = f"killed at {point}" + (", then again" if again else "")
+            place.lay_out(scenario)
+            outcome = strike.run(lambda: scenario.call(place), killing(point))
+            last = outcome.code is not None
+            references.check_readers(place, where)
+            if again and not last:
+                code = scenario.call(place)
+                assert code in (0, references.codes[1]), (scenario.name, where, code)
+                place.settle()
+                references.check(place, where, times=(1, 2))
+            else:
+                place.settle()
+                made = references.check(place, where, times=(1, 0))
+                assert made or not last
+        point += step
+    torture.tell(f"{scenario.name}: {point - step} places to be killed at, nothing lost")
+
+
+def killing(point: int) -> strike.Judge:
+    count = -1
+
+    def judge(call: strike.Call) -> int:
+        nonlocal count
+        count += call.changes
+        return strike.KILL if call.changes and count == point else 0
+
+    return judge
+
+
+def failing(point: int, error: int) -> strike.Judge:
+    count = -1
+
+    def judge(call: strike.Call) -> int:
+        nonlocal count
+        count += 1
+        return error if count == point else 0
+
+    judge.reached = lambda: count >= point  # type: ignore[attr-defined]
+    return judge
+
+
+@pytest.mark.torture
+@by_name
+def test_any_call_fails(place: Installation, scenario: Scenario) -> None:
+    references = References(place, scenario)
+    step = int(torture.amount(9 if SANITIZED else 5, 1))
+    faults = told = later = point = 0
+    reached = True
+    while reached:
+        for error in ERRNOS if step == 1 else (ERRNOS[point // step % len(ERRNOS)],):
+            where = f"{errno.errorcode[error]} at {point}"
+            place.lay_out(scenario)
+            before = tree_of(place.top)
+            judge = failing(point, error)
+            outcome = strike.run(lambda: scenario.call(place), judge)
+            reached = judge.reached()  # type: ignore[attr-defined]
+            if not reached:
+                break
+            faults += 1
+            told += outcome.code != 0
+            assert outcome.code is not None, (scenario.name, where)
+            assert not outcome.left, f"{scenario.name}, {where}: a descriptor is left"
+            references.check_readers(place, where)
+            changed = without_locks(tree_of(place.top)) != without_locks(before)
+            place.settle()
+            made = references.check(place, where, times=(1, 0))
+            assert made or outcome.code != 0, f"{scenario.name}, {where}: nothing was done"
+            later += changed and not made
+        point += step
+    torture.tell(f"{scenario.name}: {faults} failing calls, {told} told, {later} cleared later")
+
+
+def without_locks(tree: Tree) -> Tree:
+    return {path: what for path, what in tree.items() if not path.endswith(".lock")}
