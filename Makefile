@@ -1,9 +1,10 @@
 # make demo   the main job, on a scratch home, without root
 # make test   everything that can be tested here
 # make torture  what could go on for ever, for longer; VPOPMAIL_TEST_TORTURE=10: ten times as long
-# make test-integration  with servers that others wrote, from Debian: Dovecot; the examples; the wheel, installed
+# make test-integration  with servers that others wrote, from Debian: Dovecot; the examples and the site; the wheel
 # make bench  times, beside those of the original that VPOPMAIL_HOME names
 # make check  linters, types, formats, a build in which warnings are errors
+# make docs   the documentation as a site, in build/site
 # make wheel  a source distribution and a wheel that needs no compiler, in dist/
 # Missing Debian packages are installed where this runs as root and apt-get is there, else named.
 
@@ -11,7 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test torture test-system test-integration bench wheel check format clean packages
+.PHONY: demo test torture test-system test-integration bench docs wheel check format clean packages
 
 demo: $(VENV)/ready
 	rm -rf build/demo && mkdir -p build/demo/qmail/control build/demo/qmail/users
@@ -49,6 +50,9 @@ check: $(VENV)/ready
 	        -iquote csrc/libvpopmail -c csrc/binding/$$file.c -o build/check/$$file.o || exit 1; \
 	done
 
+docs: $(VENV)/integration
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
 wheel: $(VENV)/integration
 	wheels/build.sh $(PY)
 
@@ -71,5 +75,5 @@ $(VENV)/ready: pyproject.toml tests/packages.sh
 	touch $@
 
 $(VENV)/integration: $(VENV)/ready
-	$(PY) -m pip install --quiet $$($(PY) tests/requirements.py wheel examples)
+	$(PY) -m pip install --quiet $$($(PY) tests/requirements.py wheel examples docs)
 	touch $@

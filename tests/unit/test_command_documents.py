@@ -1,4 +1,4 @@
-"""The examples of docs/commands are run as they are printed, and their output is as printed."""
+"""The commands of the documents are run as they are printed, and their output is as printed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ import pytest
 from tests.conftest import Home
 
 TOP = Path(__file__).parents[2]
-DOCUMENTS = [*sorted((TOP / "docs/commands").glob("*.md")), TOP / "docs/permissions.md"]
+DOCUMENTS = [
+    document
+    for document in sorted((TOP / "docs").rglob("*.md"))
+    if re.search("^```console", document.read_text(), re.M)
+]
 
 
 def examples(document: Path, kind: str) -> list[tuple[str, str]]:

@@ -11,11 +11,34 @@ from vpopmail_ext.errors import NoSuchAlias, NotSupported, ToolFailed, VpopmailE
 
 TOP = Path(__file__).parents[2]
 ALSO_RAISED = (NoSuchAlias, NotSupported, ToolFailed, VpopmailError)
-DOCUMENTS = ("README.md", "docs/migrating.md", "docs/api.md")
+ALL = ["README.md", *sorted(str(path.relative_to(TOP)) for path in TOP.glob("docs/**/*.md"))]
 
 
-def blocks(document: str) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", (TOP / document).read_text(), re.M | re.S)
+def blocks(document: str, kind: str = "python") -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", (TOP / document).read_text(), re.M | re.S)
+
+
+DOCUMENTS = [document for document in ALL if blocks(document)]
+# What is run elsewhere: console by test_command_documents.py, dovecot by
+# tests/integration/test_dovecot.py; what is included from examples/ by test_examples.py there.
+INCLUDED = " { .python }"
+ELSEWHERE = {"python", "console", "console root", "dovecot", INCLUDED}
+# The commands that install, build and serve, by what does the same.
+SHELL = {
+    "README.md": "Makefile, tests/wheels, tests/unit/test_tools.py, tests/unit/test_backend.py",
+    "docs/wheels.md": "tests/wheels",
+    "docs/tasks/link-the-installed-vpopmail.md": "tests/wheels",
+    "docs/commands/checkpassword.md": "tests/unit/test_checkpassword.py, without qmail",
+}
+
+
+@pytest.mark.parametrize("document", ALL)
+def test_every_example_is_of_a_kind_that_is_run(document: str) -> None:
+    fences = re.findall(r"^```(.+)$", (TOP / document).read_text(), re.M)
+    known = ELSEWHERE | ({"sh"} if document in SHELL else set())
+    known |= {"php"} if document == "docs/migrating.md" else set()
+    assert set(fences) - known == set()
+    assert all(text.startswith('--8<-- "examples/') for text in blocks(document, INCLUDED))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -26,8 +49,11 @@ def test_examples_run(document: str, home: Any, capsys: pytest.CaptureFixture[st
     with warnings.catch_warnings():
         for example in examples:
             exec(compile(example, document, "exec"), names)
+    printed = capsys.readouterr().out
+    told = re.findall(r"  # -> (.+)$", "".join(examples), re.M)
+    assert set(told) <= set(printed.splitlines())
     if document == "docs/migrating.md":
-        assert capsys.readouterr().out == ("info: &alice@example.com, &bob@example.com\nwelcome\n")
+        assert printed == ("info: &alice@example.com, &bob@example.com\nwelcome\n")
 
 
 def test_function_table_is_complete() -> None:

@@ -279,6 +279,18 @@ def test_the_recorded_calls_come_out_the_same(wheel: Path, suite: Path, tmp_path
     assert re.search(r"^\d+ passed", told, re.M), told
 
 
+def test_the_commands_of_the_document(wheel: Path, tmp_path: Path) -> None:
+    (commands,) = re.findall(
+        r"^```sh\n(pip install .*?)^```", (TOP / "docs/wheels.md").read_text(), re.M | re.S
+    )
+    (name,) = re.findall(r"\S+\.whl", commands)
+    commands = commands.replace(name, str(wheel))
+    run(sys.executable, "-m", "venv", tmp_path / "environment")
+    path = f"{tmp_path}/environment/bin:{os.environ['PATH']}"
+    told = run("sh", "-ec", commands, env=os.environ | {"PATH": path}, cwd=tmp_path)
+    assert "vpopmail library => bundled" in told
+
+
 # --- a source distribution that is built ----------------------------------------------------------
 
 
