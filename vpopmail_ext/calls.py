@@ -23,12 +23,17 @@ _USER_FIELDS = 9
 
 
 def text(parameter: str, value: str) -> bytes:
-    """Return a text as the library takes it; TypeError, or InvalidValue for a NUL."""
+    """Return a text as the library takes it; TypeError, or InvalidValue for what it can't hold."""
     if not isinstance(value, str):
         raise TypeError(f"{parameter} must be str, not {type(value).__name__}")
     if "\0" in value:
         raise error(Code.VA_BAD_CHAR, f"a NUL in {parameter}")
-    return value.encode("utf-8", "surrogateescape")
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        pass
+    # Not from that one, which holds what may be a password.
+    raise error(Code.VA_BAD_CHAR, f"a surrogate that stands for no byte in {parameter}")
 
 
 def decoded(data: bytes) -> str:

@@ -170,6 +170,7 @@ def vpopmail_auth_user(user: Value, domain: Value, password: Value, apop: Value 
 
     It never warns, and `vpopmail_error` tells ``Success`` after it. libvpopmail's vauth_user().
     """
+    texts = None
     # Sign-ins come by the thousand: no helper where all is plain text.
     if (
         type(user) is type(domain) is type(password) is str
@@ -179,8 +180,8 @@ def vpopmail_auth_user(user: Value, domain: Value, password: Value, apop: Value 
         try:
             texts = user.encode(), domain.encode(), password.encode()
         except UnicodeEncodeError:  # a byte that came in as a surrogate
-            texts = _credentials(user, domain, password)
-    else:
+            texts = None
+    if texts is None:
         texts = _credentials(user, domain, password)
         _text("vpopmail_auth_user", "apop", apop)
     matches = _auth_user(*texts) == 1
@@ -297,7 +298,7 @@ def _credentials(user: Value, domain: Value, password: Value) -> tuple[bytes, by
 
 def _text(function: str, parameter: str, value: Value) -> bytes:
     if isinstance(value, str):
-        data = value.encode("utf-8", "surrogateescape")
+        data = _encoded(f"{function}(): {parameter}", value)
     elif isinstance(value, bytes):
         data = value
     elif isinstance(value, bool):
@@ -316,6 +317,15 @@ def _text(function: str, parameter: str, value: Value) -> bytes:
     if b"\0" in data:
         raise ValueError(f"{function}(): {parameter} must not contain a NUL byte")
     return data
+
+
+def _encoded(what: str, value: str) -> bytes:
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        at = error.start
+    # Another exception, and not from that one, which holds what may be a password.
+    raise ValueError(f"{what} must not contain a surrogate that stands for no byte (at {at})")
 
 
 def _decimal(value: float) -> bytes:

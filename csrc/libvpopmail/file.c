@@ -62,11 +62,25 @@ void fd_give(int fd, uid_t uid, gid_t gid) {
         (void)fd_owner(fd, uid, gid);
 }
 
+/* Opens a directory of our own whatever its mode is, which it gets. */
+static int open_denied(int dir, const char *name) {
+    char path[40];
+    int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int made = chmod(path, DIR_MODE) ? -errno : dir_open(fd, ".", false);
+    fd_close(fd);
+    return made;
+}
+
 int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made) {
     *made = mkdirat(dir, name, DIR_MODE) == 0;
     if (!*made && errno != EEXIST)
         return -errno;
     int fd = dir_open(dir, name, false);
+    if (fd == -EACCES && *made) /* by a umask that denies it to its owner */
+        fd = open_denied(dir, name);
     if (fd < 0 || !*made)
         return fd;
     /* First: once it is given away, a root without CAP_FOWNER may not. */

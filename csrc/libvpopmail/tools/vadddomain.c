@@ -105,6 +105,7 @@ static int random_password(char *out, size_t length) {
     for (size_t i = 0; i < length; i++)
         out[i] = signs[bytes[i] % (sizeof signs - 1)]; /* 64 of them: no sign is likelier */
     out[length] = '\0';
+    explicit_bzero(bytes, sizeof bytes);
     return VA_SUCCESS;
 }
 
@@ -134,12 +135,12 @@ static bool ask(const char *prompt, char *out, size_t size) {
 
 static int ask_password(char *out, size_t size) {
     char again[PASSWORD_MAX + 2];
-    if (!ask("Please enter password for postmaster: ", out, size) ||
-        !ask("enter password again: ", again, sizeof again) || strcmp(out, again) != 0) {
+    bool same = ask("Please enter password for postmaster: ", out, size) &&
+                ask("enter password again: ", again, sizeof again) && strcmp(out, again) == 0;
+    explicit_bzero(again, sizeof again);
+    if (!same)
         puts("Error: the passwords are not the same");
-        return VA_ILLEGAL_USERNAME;
-    }
-    return VA_SUCCESS;
+    return same ? VA_SUCCESS : VA_ILLEGAL_USERNAME;
 }
 
 static int undo(struct options *o, const char *step, int code) {
@@ -164,6 +165,18 @@ static int add(struct options *o, char *password) {
     return code == VA_SUCCESS ? code : undo(o, "catchall", code);
 }
 
+/* With a password from the arguments, which the list of processes shows no longer. */
+static int add_with(struct options *o, char *argument) {
+    char *password = strdup(argument);
+    if (!password)
+        return tool_fail(VA_MEMORY_ALLOC_ERR);
+    explicit_bzero(argument, strlen(argument));
+    int code = add(o, password);
+    explicit_bzero(password, strlen(password));
+    free(password);
+    return code;
+}
+
 static int run(struct options *o, int argc, char **argv) {
     int option, code;
     while ((option = getopt(argc, argv, "vq:be:u:d:i:g:Or::")) != -1) {
@@ -179,9 +192,9 @@ static int run(struct options *o, int argc, char **argv) {
         return VA_SUCCESS;
     }
     o->domain = argv[optind];
-    char *password = optind + 1 < argc ? argv[optind + 1] : o->password;
-    if (password != o->password)
-        return add(o, password);
+    if (optind + 1 < argc)
+        return add_with(o, argv[optind + 1]);
+    char *password = o->password;
     code = o->random ? random_password(password, o->random)
                      : ask_password(password, sizeof o->password);
     if (code == VA_SUCCESS)

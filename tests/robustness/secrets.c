@@ -1,0 +1,182 @@
+/* Looks through the memory of this process for a password and its hashes once the calls that were
+ * given or found them have ended: run by test_secrets.py. Usage: secrets HOME QMAIL. Exits 1 where
+ * one is left.
+ *
+ * What is looked for is kept masked, and compared where it lies, so that nothing here is found. */
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "vauth.h"
+#include "vlimits.h"
+
+#define S(text) ((char *)(text))
+#define MASK 0x2a
+#define LEN 24
+#define HASHES 16
+
+static volatile unsigned char password_masked[LEN], hash_masked[HASHES][LEN];
+static int hashes;
+static unsigned int uid, gid;
+
+static void expect(const char *what, int got, int wanted) {
+    if (got != wanted) {
+        fprintf(stderr, "%s: %d, not %d (%s)\n", what, got, wanted, verror(got));
+        exit(1);
+    }
+}
+
+static void choose_password(void) {
+    for (size_t i = 0; i < LEN; i++) {
+        unsigned char c;
+        expect("getrandom", (int)getrandom(&c, 1, 0), 1);
+        password_masked[i] = (unsigned char)('a' + c % 26) ^ MASK;
+    }
+}
+
+/* In the caller's own memory, which it wipes. */
+static void reveal(char out[LEN + 1]) {
+    for (size_t i = 0; i < LEN; i++)
+        out[i] = (char)(password_masked[i] ^ MASK);
+    out[LEN] = '\0';
+}
+
+/* Keeps the end of a user's hash, which no other has. */
+static void keep_hash(const char *user) {
+    const struct vqpasswd *pw = vauth_getpw(S(user), S("ex.com"));
+    expect("a hash", pw && strlen(pw->pw_passwd) > LEN && hashes < HASHES, 1);
+    const char *end = pw->pw_passwd + strlen(pw->pw_passwd) - LEN;
+    for (size_t i = 0; i < LEN; i++)
+        hash_masked[hashes][i] = (unsigned char)end[i] ^ MASK;
+    hashes++;
+    vclose();
+}
+
+static bool is_at(const unsigned char *p, const volatile unsigned char *masked) {
+    for (size_t i = 0; i < LEN; i++)
+        if ((unsigned char)(p[i] ^ MASK) != masked[i])
+            return false;
+    return true;
+}
+
+static int find_in(const unsigned char *from, const unsigned char *to, const char *region,
+                   const volatile unsigned char *masked, const char *what) {
+    int found = 0;
+    for (const unsigned char *p = from; p + LEN <= to; p++)
+        if ((unsigned char)(*p ^ MASK) == masked[0] && is_at(p, masked)) {
+            fprintf(stderr, "%s is at %p, in %s", what, (const void *)p, region);
+            found++;
+        }
+    return found;
+}
+
+/* Everything that may be written to and read. */
+static int find(const volatile unsigned char *masked, const char *what) {
+    char line[512];
+    int found = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    expect("maps", maps != NULL, 1);
+    while (fgets(line, sizeof line, maps)) {
+        unsigned long from, to;
+        char mode[5];
+        if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) == 3 && !strncmp(mode, "rw", 2))
+            found += find_in((const unsigned char *)from, (const unsigned char *)to, line, masked,
+                             what);
+    }
+    fclose(maps);
+    return found;
+}
+
+static void sign_in(char *password) {
+    char wrong[LEN + 1];
+    memcpy(wrong, password, sizeof wrong);
+    wrong[0] ^= 1;
+    expect("sign in", vauth_user(S("alice"), S("ex.com"), password, S("")) != NULL, 1);
+    expect("sign in wrongly", vauth_user(S("alice"), S("ex.com"), wrong, S("")) != NULL, 0);
+    explicit_bzero(wrong, sizeof wrong);
+}
+
+static void *call_all(void *unused) {
+    char password[LEN + 1];
+    reveal(password);
+    expect("domain", vadddomain(S("ex.com"), S(unused), uid, gid), 0);
+    expect("add", vadduser(S("alice"), S("ex.com"), password, S("Alice"), 0), 0);
+    keep_hash("alice");
+    expect("passwd", vpasswd(S("alice"), S("ex.com"), password, 0), 0);
+    keep_hash("alice");
+    expect("add too", vadduser(S("bob"), S("ex.com"), password, S("Bob"), 0), 0);
+    keep_hash("bob");
+    expect("add again", vadduser(S("bob"), S("ex.com"), password, S("Bob"), 0), VA_USERNAME_EXISTS);
+    for (int i = 0; i < 40; i++) { /* others, so that files and buffers grow */
+        char user[16];
+        snprintf(user, sizeof user, "user%d", i);
+        expect("add more", vadduser(user, S("ex.com"), i % 10 ? S("other-1") : password, S(""), 0),
+               0);
+    }
+    for (int i = 0; i < 10; i++) /* from the files, then from a copy */
+        sign_in(password);
+    expect("nobody", vauth_user(S("nobody"), S("ex.com"), password, S("")) != NULL, 0);
+    expect("quota", vsetuserquota(S("alice"), S("ex.com"), S("1M")), 0);
+    expect("rebuild", vmkpasswd(S("ex.com")), 0);
+    for (struct vqpasswd *pw = vauth_getall(S("ex.com"), 1, 1); pw; pw = vauth_getall(NULL, 0, 0))
+        ;
+    struct vpopmail_users *list;
+    char *data;
+    size_t size;
+    expect("list", vpopmail_users_open("ex.com", &list), 0);
+    do { /* what is handed out is the caller's to wipe */
+        expect("users", vpopmail_users_next(list, &data, &size), 0);
+        explicit_bzero(data, size);
+        free(data);
+    } while (size);
+    vpopmail_users_close(list);
+    expect("user", vpopmail_user("alice", "ex.com", &data, &size), 0);
+    explicit_bzero(data, size);
+    free(data);
+    expect("delete", vdeluser(S("bob"), S("ex.com")), 0);
+    explicit_bzero(password, sizeof password);
+    vclose();
+    return NULL;
+}
+
+/* Begins anew with the copies for authentication, of which the old ones go. */
+static void drop_copies(void) {
+    expect("home", vpopmail_set_home(NULL, NULL), 0);
+    expect("nobody", vauth_user(S("nobody"), S("ex.com"), S("x"), S("")) != NULL, 0);
+    vclose();
+}
+
+static int look(void) {
+    int found = find(password_masked, "the password");
+    for (int i = 0; i < hashes; i++)
+        found += find(hash_masked[i], "a hash");
+    return found;
+}
+
+int main(int argc, char **argv) {
+    pthread_t thread;
+    if (argc != 3)
+        return 2;
+    uid = getuid();
+    gid = getgid();
+    choose_password();
+    expect("home", vpopmail_set_home(argv[1], argv[2]), 0);
+    call_all(argv[1]);
+    drop_copies();
+    int found = look();
+    expect("delete domain", vdeldomain(S("ex.com")), 0);
+    hashes = 0;
+    expect("thread", pthread_create(&thread, NULL, call_all, argv[1]), 0);
+    expect("thread", pthread_join(thread, NULL), 0);
+    drop_copies();
+    found += look();
+    /* That something would be found is seen by what is put there. */
+    char *put = malloc(LEN + 1);
+    reveal(put);
+    expect("what was put there", find(password_masked, "probe:"), 1);
+    return found != 0;
+}

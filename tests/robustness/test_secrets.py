@@ -1,0 +1,224 @@
+"""Passwords and hashes stay where they belong: not in what is said, logged, raised, shown or left
+in memory, nor in the list of processes; and what holds them is the domain owner's alone, whatever
+the umask.
+
+Python keeps its own copies of the strings that it was given for as long as it likes; what is told
+here of memory is about the library's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import logging
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vpopmail_ext as v
+from tests.conftest import open_to_all
+from vpopmail_ext import api
+from vpopmail_ext.errors import VpopmailError
+
+TOP = Path(__file__).parents[2]
+DOMAIN = "example.com"
+PASSWORD = "Xq7-unique-Zw9"
+
+# --- what is left in memory ----------------------------------------------------------------------
+
+
+def test_nothing_is_left_in_memory(tmp_path: Path) -> None:
+    """secrets.c looks through all of its process's memory once its calls have ended."""
+    if os.environ.get("VPOPMAIL_TEST_SANITIZED"):
+        pytest.skip("sanitizers keep what is freed as it was")
+    home, qmail = tmp_path / "home", tmp_path / "qmail"
+    for directory in (home / "domains", home / "etc", qmail / "users", qmail / "control"):
+        directory.mkdir(parents=True)
+    built = tmp_path / "built"
+    command = [TOP / "build_libvpopmail.sh", "--prefix", built, "--qmail", "/no/qmail"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
+    command += [
+        f"-I{built}/include",
+        "-o",
+        tmp_path / "secrets",
+        TOP / "tests/robustness/secrets.c",
+    ]
+    command += [f"-L{built}/lib", "-lvpopmail", "-lcrypt", "-lpthread"]
+    subprocess.run(command, check=True)
+    ran = subprocess.run(
+        [tmp_path / "secrets", home, qmail], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    # It found what it had put there itself, at last.
+    assert ran.stderr.startswith("probe: is at ")
+
+
+# --- what is said --------------------------------------------------------------------------------
+
+BAD: list[Any] = [PASSWORD, PASSWORD.encode(), f"{PASSWORD}\0", f"{PASSWORD}\ud800", [PASSWORD]]
+BAD += [PASSWORD * 100, {PASSWORD}, type("Odd", (), {"__repr__": lambda self: PASSWORD})()]
+
+CALLS: dict[str, Callable[[Any, Any], object]] = {
+    "add_user": lambda pw, home: v.vpopmail_add_user("alice", DOMAIN, pw),
+    "add_user_again": lambda pw, home: v.vpopmail_add_user("bob", DOMAIN, pw),
+    "add_user_nowhere": lambda pw, home: v.vpopmail_add_user("alice", "none.com", pw),
+    "passwd": lambda pw, home: v.vpopmail_passwd("bob", DOMAIN, pw),
+    "passwd_of_none": lambda pw, home: v.vpopmail_passwd("nobody", DOMAIN, pw),
+    "auth_user": lambda pw, home: v.vpopmail_auth_user("bob", DOMAIN, pw),
+    "auth_user_apop": lambda pw, home: v.vpopmail_auth_user("bob", DOMAIN, "x", pw),
+    "auth_many": lambda pw, home: list(v.auth_many([("bob", DOMAIN, pw)])),
+    "add_domain_ex": lambda pw, home: v.vpopmail_add_domain_ex("new.com", pw),
+    "api.add_user": lambda pw, home: api.add_user("alice", DOMAIN, pw),
+    "api.set_password": lambda pw, home: api.set_password("bob", DOMAIN, pw),
+    "api.authenticate": lambda pw, home: repr(api.authenticate("bob", DOMAIN, pw)),
+    "api.add_domain_ex": lambda pw, home: api.add_domain_ex("new.com", pw),
+    "api.users": lambda pw, home: (repr(list(api.users(DOMAIN))), str(api.user("bob", DOMAIN))),
+}
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("password", BAD, ids=range(len(BAD)))
+def test_what_is_said(
+    home: Any, name: str, password: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a policy that refuses the password, and with one that does not."""
+    bin_directory = home.path / "bin"
+    if v.info().library == "bundled":
+        shutil.copytree(Path(os.environ["VPOPMAIL_HOME"]) / "bin", bin_directory)
+    assert v.vpopmail_add_domain(DOMAIN, str(home.path), home.uid, home.gid)
+    assert v.vpopmail_add_user("bob", DOMAIN, PASSWORD)
+    (hashed,) = (user.password_hash for user in api.users(DOMAIN))
+    caplog.set_level(logging.DEBUG)
+    said = io.StringIO()
+    with (
+        redirect_stdout(said),
+        redirect_stderr(said),
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
+        for policy in ("Length >= 1\n", "Length >= 500\nAlphabet >= 1\n"):
+            (home.path / "etc/password_strength.conf").write_text(policy)
+            result = None
+            with suppress(VpopmailError, OSError):
+                try:
+                    result = CALLS[name](password, home)
+                except Exception as error:
+                    for each in chain(error):
+                        said.write(f"{each!s} {each.args!r} {vars(each)!r}")
+                        said.write("".join(traceback.format_exception_only(each)))
+            said.write(f"{result!r} {v.vpopmail_error()}")
+    told = said.getvalue() + caplog.text + "".join(f"{each.message}" for each in caught)
+    assert PASSWORD not in told
+    assert hashed not in told
+
+
+def test_a_user_shown_shows_no_hash(home: Any) -> None:
+    assert v.vpopmail_add_domain(DOMAIN, str(home.path), home.uid, home.gid)
+    assert v.vpopmail_add_user("bob", DOMAIN, PASSWORD)
+    user = api.user("bob", DOMAIN)
+    assert user.password_hash
+    assert user.password_hash not in repr(user) + str(user)
+
+
+# --- the list of processes -----------------------------------------------------------------------
+
+
+def test_a_program_hides_the_password_that_it_was_given(home: Any) -> None:
+    """From when it begins; until then it can't."""
+    if v.info().library == "real":
+        pytest.skip("vpopmail's own show theirs")
+    program = Path(os.environ["VPOPMAIL_HOME"]) / "bin/vadddomain"
+    environment = {"VPOPMAIL_HOME": str(home.path), "QMAIL_HOME": str(home.qmail)}
+    with (home.qmail / "users/assign.lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        with subprocess.Popen([program, "new.com", PASSWORD], env=environment) as running:
+            # It waits for the lock of the domains.
+            command_line = Path(f"/proc/{running.pid}/cmdline")
+            while b"new.com" not in command_line.read_bytes() or running.poll() is not None:
+                pass
+            while PASSWORD.encode() in command_line.read_bytes():
+                assert running.poll() is None
+            fcntl.lockf(lock, fcntl.LOCK_UN)
+    assert running.returncode == 0
+    assert v.vpopmail_auth_user("postmaster", "new.com", PASSWORD)
+
+
+# --- modes ---------------------------------------------------------------------------------------
+
+UMASKS = (0, 0o022, 0o077, 0o177, 0o277, 0o477, 0o777)
+DOMAINS_ALONE = """
+import os, sys
+import vpopmail_ext as v
+from vpopmail_ext import api
+
+home, qmail, umask, what, uid, gid = sys.argv[1:]
+v.configure(home, qmail)
+os.umask(int(umask))
+if what == "domains":
+    assert v.vpopmail_add_domain("example.com", home, uid, gid), v.vpopmail_error()
+    assert v.vpopmail_add_alias_domain("example.com", "alias.com")
+else:
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(int(gid))
+        os.setuid(int(uid))
+    assert v.vpopmail_add_user("alice", "example.com", "secret-1"), v.vpopmail_error()
+    assert v.vpopmail_set_user_quota("alice", "example.com", "1M")
+    assert v.vpopmail_passwd("alice", "example.com", "secret-2")
+    assert v.vpopmail_alias_add("info", "example.com", "&alice@example.com")
+    api.set_limits("example.com", api.limits("example.com"))
+    api.set_last_auth(api.user("alice", "example.com"), "192.0.2.1")
+    assert v.vpopmail_auth_user("alice", "example.com", "secret-2")
+    assert v.vpopmail_add_user("bob", "example.com", "secret-3")
+    assert v.vpopmail_del_user("bob", "example.com")
+"""
+
+
+@pytest.mark.parametrize("umask", UMASKS, ids=oct)
+@pytest.mark.parametrize("who", ["root", "mail user"])
+def test_modes_hold_under_any_umask(home: Any, tmp_path: Path, umask: int, who: str) -> None:
+    if v.info().library == "real":
+        pytest.skip("the bundled library's")
+    open_to_all(tmp_path)
+    if os.geteuid() == 0 and home.uid != 0:
+        os.chown(home.path, home.uid, home.gid)
+
+    def run(what: str, uid: int, gid: int) -> None:
+        arguments = [home.path, home.qmail, umask, what, uid, gid]
+        command = [sys.executable, "-c", DOMAINS_ALONE, *map(str, arguments)]
+        subprocess.run(command, check=True, cwd=TOP)
+
+    run("domains", home.uid, home.gid)
+    ids = (os.geteuid(), os.getegid()) if who == "root" else (home.uid, home.gid)
+    run("users", *ids)
+    found = {}
+    for top in (home.path / "domains", home.qmail / "users", home.qmail / "control"):
+        for path in top.rglob("*"):
+            status = path.lstat()
+            found[str(path.relative_to(top.parent))] = stat.S_IMODE(status.st_mode)
+            if top == home.path / "domains":
+                assert status.st_uid in (home.uid, os.geteuid())
+    public = {"users/assign", "users/cdb"}
+    public |= {f"control/{name}" for name in ("rcpthosts", "virtualdomains", "locals")}
+    for name, mode in found.items():
+        private = 0o700 if (home.path / name).is_dir() else 0o600
+        assert oct(mode) == oct(0o644 if name in public else private), name
+    assert public <= set(found)
+    assert "domains/example.com/alice/Maildir/maildirsize" in found
