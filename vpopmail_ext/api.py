@@ -15,7 +15,7 @@ from dataclasses import fields
 from datetime import datetime, timezone
 from typing import Any
 
-from vpopmail_ext import calls, doctor
+from vpopmail_ext import bulk, calls, doctor
 from vpopmail_ext._binding import ffi
 from vpopmail_ext.errors import (
     Code,
@@ -34,6 +34,7 @@ from vpopmail_ext.records import (
     Domain,
     LastAuth,
     Limits,
+    NewUser,
     Quota,
     QuotaUsage,
     User,
@@ -46,6 +47,7 @@ __all__ = [
     "Domain",
     "LastAuth",
     "Limits",
+    "NewUser",
     "Quota",
     "QuotaUsage",
     "User",
@@ -57,6 +59,7 @@ __all__ = [
     "add_domain",
     "add_domain_ex",
     "add_user",
+    "add_users",
     "alias",
     "aliases",
     "authenticate",
@@ -242,6 +245,39 @@ def add_user(name: str, domain: str, password: str, *, gecos: str = "", apop: bo
         int(apop),
     )
     _check(code, name, domain)
+
+
+def add_users(
+    domain: str,
+    users: Iterable[bulk.AnyUser],
+    *,
+    threads: int | None = None,
+    progress: bulk.Progress | None = None,
+) -> int:
+    """Add many users in one change, all or none; return how many.
+
+    A user is a `NewUser`, a tuple of name, password and, if need be, gecos and apop, or a `User`
+    of another domain or host, who keeps the password. `users` is read once, to its end, before
+    anything is done. Where some can't be added none is: `UsersRefused` names them all, by row and
+    reason, among them those who are there already or come twice. `NoSuchDomain`, `NotPermitted`,
+    `StorageFailed`.
+
+    Passwords are hashed and directories made by `threads` threads, as many as this process has
+    cores to run on if it is None, while the domain is not locked; then all become users at once,
+    synced. `progress(done, all)`, two numbers of users, is called now and then meanwhile, in the
+    calling thread; an exception that it raises ends the work, and nothing is done then.
+
+    The result is what vadduser() for one after the other would give, to the byte but for the
+    hashes. With a real library that is how they are added; a failure stops it at the first row
+    that can't be, and those added before are deleted again (vdeluser()).
+    """
+    try:
+        with bulk.addition(domain, users, threads) as addition:
+            addition.make(progress or (lambda done, count: None))
+            addition.commit()
+            return addition.count
+    except VpopmailError as error:
+        raise _explained(error, "users", domain) from error.__cause__
 
 
 def delete_user(name: str, domain: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -169,6 +170,35 @@ class ToolFailed(VpopmailError, OSError):
     """A program of ``HOME/bin`` is not there, can't be run, or was ended by a signal."""
 
 
+@dataclass(frozen=True)
+class RefusedUser:
+    """One of many users that were to be added, and why it can't be."""
+
+    row: int
+    """The how manieth of those given, from 1 on."""
+    name: str
+    error: VpopmailError
+
+
+class UsersRefused(VpopmailError, ValueError):
+    """Some of many users can't be added, so none was; `code` and `text` are the first one's."""
+
+    refused: tuple[RefusedUser, ...]
+    """Every user that can't be added, in the order in which they were given."""
+
+    def __init__(self, refused: Iterable[RefusedUser], domain: str) -> None:
+        self.refused, self.domain = tuple(refused), domain
+        told = "; ".join(f"row {user.row}: {user.error}" for user in self.refused[:_TOLD])
+        more = len(self.refused) - _TOLD
+        about = f"{told}; and {more} more" if more > 0 else told
+        first = self.refused[0].error
+        super().__init__(first.code, first.text, f"{domain}: none was added, for {about}")
+
+    def __reduce__(self) -> tuple[type[UsersRefused], tuple[tuple[RefusedUser, ...], str]]:  # type: ignore[override]
+        return type(self), (self.refused, self.domain)
+
+
+_TOLD = 5
 _NAMES = {code.value: code.name for code in Code}
 _KINDS: list[tuple[type[VpopmailError], Iterable[int]]] = [
     (DomainExists, (-13,)),

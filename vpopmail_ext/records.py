@@ -11,7 +11,7 @@ from typing import Literal
 from vpopmail_ext.errors import Code, InvalidValue
 
 NOQUOTA = "NOQUOTA"
-_APOP = 2
+_POP, _APOP = 1, 2
 
 
 class UserFlags(IntFlag):
@@ -42,6 +42,9 @@ class UserFlags(IntFlag):
     """Administrator of all domains in qmailadmin."""
     SA_EXPERT = 0x20000
     NO_MAILDROP = 0x40000
+
+
+_NO_FLAGS = UserFlags(0)
 
 
 class Denied(IntFlag):
@@ -187,6 +190,23 @@ class User:
 
 
 @dataclass(frozen=True)
+class NewUser:
+    """A user to be added: with a password, or with the hash that the password has elsewhere."""
+
+    name: str
+    password: str | None = field(default=None, repr=False)
+    gecos: str = ""
+    """The full name; the user's name where it is empty."""
+    apop: bool = False
+    """Whether the user is marked for APOP."""
+    quota: Quota | None = None
+    """None: the domain's default quota. `Quota()`: none."""
+    flags: UserFlags = _NO_FLAGS
+    password_hash: str | None = field(default=None, repr=False)
+    """crypt(3)'s, instead of a password; empty: nobody can sign in."""
+
+
+@dataclass(frozen=True)
 class Alias:
     """An alias of a domain: a ``.qmail`` file, or what stands for it in SQL."""
 
@@ -239,6 +259,11 @@ class Limits:
     perm_maillist: Denied = _NOTHING
     perm_quota: Denied = _NOTHING
     perm_defaultquota: Denied = _NOTHING
+
+
+def kind_of(apop: bool) -> int:
+    """Return the third field of a vpasswd line."""
+    return _APOP if apop else _POP
 
 
 def is_apop(kind: int) -> bool:

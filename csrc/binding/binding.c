@@ -129,6 +129,37 @@ void vpx_users_close(struct vpx_users *list) {
     vpopmail_users_close((struct vpopmail_users *)list);
 }
 
+int vpx_bulk_open(const char *domain, struct vpx_bulk **out) {
+    struct vpopmail_bulk *bulk;
+    int code = vpopmail_bulk_open(domain, &bulk);
+    *out = (struct vpx_bulk *)bulk;
+    return code;
+}
+
+int vpx_bulk_take(struct vpx_bulk *bulk, const char *rows, size_t count) {
+    return vpopmail_bulk_take((struct vpopmail_bulk *)bulk, rows, count);
+}
+
+int vpx_bulk_check(struct vpx_bulk *bulk) {
+    return vpopmail_bulk_check((struct vpopmail_bulk *)bulk);
+}
+
+int vpx_bulk_refused(struct vpx_bulk *bulk, struct vpx_bytes *out) {
+    return vpopmail_bulk_refused((struct vpopmail_bulk *)bulk, &out->data, &out->size);
+}
+
+int vpx_bulk_make(struct vpx_bulk *bulk, size_t from, size_t count) {
+    return vpopmail_bulk_make((struct vpopmail_bulk *)bulk, from, count);
+}
+
+int vpx_bulk_commit(struct vpx_bulk *bulk) {
+    return vpopmail_bulk_commit((struct vpopmail_bulk *)bulk);
+}
+
+void vpx_bulk_close(struct vpx_bulk *bulk) {
+    vpopmail_bulk_close((struct vpopmail_bulk *)bulk);
+}
+
 int vpx_set_flags(const char *user, const char *domain, unsigned int flags) {
     return vpopmail_set_flags(user, domain, flags);
 }

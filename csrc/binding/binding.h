@@ -77,6 +77,24 @@ int vpx_users_open(const char *domain, struct vpx_users **out);
 int vpx_users_next(struct vpx_users *list, struct vpx_bytes *out);
 void vpx_users_close(struct vpx_users *list);
 
+/* Adds many users in one change; with the bundled library alone, else VPX_NOT_SUPPORTED.
+ * open: the domain's limits and the password policy are read. take, as often as there are rows: a
+ * row is 7 fields, each followed by a NUL: name, password, `=` and a hash (or nothing), gecos,
+ * kind (USE_POP or USE_APOP), flags, quota (empty: the domain's default). check, once: the rows are
+ * held against each other and against what the domain has. refused: 4 fields for each row that was
+ * refused so far: its number from 0 on, its name, code, text. make, once for every row, by any
+ * number of threads: hashes and directories. commit: all of them become users, synced, or none,
+ * which also some that are refused now may be the reason for. close, at any time: what is not
+ * committed is removed. */
+struct vpx_bulk;
+int vpx_bulk_open(const char *domain, struct vpx_bulk **out);
+int vpx_bulk_take(struct vpx_bulk *bulk, const char *rows, size_t count);
+int vpx_bulk_check(struct vpx_bulk *bulk);
+int vpx_bulk_refused(struct vpx_bulk *bulk, struct vpx_bytes *out);
+int vpx_bulk_make(struct vpx_bulk *bulk, size_t first, size_t count);
+int vpx_bulk_commit(struct vpx_bulk *bulk);
+void vpx_bulk_close(struct vpx_bulk *bulk);
+
 /* vauth_getpw(), the new pw_gid, vauth_setpw(). */
 int vpx_set_flags(const char *user, const char *domain, unsigned int flags);
 /* vget_lastauth() and vget_lastauthip(): 2 fields, seconds since 1970 and the address; nothing for

@@ -232,6 +232,45 @@ void vpx_users_close(struct vpx_users *list) {
     free(list);
 }
 
+/* --- many users ---------------------------------------------------------------------------------
+ * The library has no such thing; vpopmail_ext/bulk.py adds them one after the other. */
+
+int vpx_bulk_open(const char *domain, struct vpx_bulk **out) {
+    (void)domain;
+    *out = NULL;
+    return VPX_NOT_SUPPORTED;
+}
+
+int vpx_bulk_take(struct vpx_bulk *bulk, const char *rows, size_t count) {
+    (void)bulk, (void)rows, (void)count;
+    return VPX_NOT_SUPPORTED;
+}
+
+int vpx_bulk_check(struct vpx_bulk *bulk) {
+    (void)bulk;
+    return VPX_NOT_SUPPORTED;
+}
+
+int vpx_bulk_refused(struct vpx_bulk *bulk, struct vpx_bytes *out) {
+    (void)bulk;
+    *out = (struct vpx_bytes){NULL, 0};
+    return VPX_NOT_SUPPORTED;
+}
+
+int vpx_bulk_make(struct vpx_bulk *bulk, size_t from, size_t count) {
+    (void)bulk, (void)from, (void)count;
+    return VPX_NOT_SUPPORTED;
+}
+
+int vpx_bulk_commit(struct vpx_bulk *bulk) {
+    (void)bulk;
+    return VPX_NOT_SUPPORTED;
+}
+
+void vpx_bulk_close(struct vpx_bulk *bulk) {
+    (void)bulk;
+}
+
 static void set_flags(struct call *c) {
     struct vqpasswd *pw = find_user(c);
     if (!pw)

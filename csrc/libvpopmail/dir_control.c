@@ -45,11 +45,17 @@ static bool numbers(struct span line, int out[LEVELS], int max) {
     text[line.len] = '\0';
     if (sscanf(text, "%d %d %d", &a, &b, &c) != 3 || a < 0 || b < 0 || a > max || b > max)
         return false;
-    /* vpopmail reads the second number where the third stands. */
     out[0] = a;
     out[1] = b;
-    out[2] = b;
     return true;
+}
+
+/* What vpopmail makes of a state by writing and reading it: the second numbers stand for the third
+ * ones too. */
+static void as_read(struct control_state *s) {
+    int *const triples[] = {s->start, s->end, s->column, s->index};
+    for (size_t i = 0; i < sizeof triples / sizeof *triples; i++)
+        triples[i][2] = triples[i][1];
 }
 
 /* The state of a file's text; a damaged one, for which it is false, begins anew with the count that
@@ -70,6 +76,7 @@ static bool parse(struct span text, struct control_state *s) {
         good = place.data[i] == '/' ? i % 2 == 1 : memchr(digits, place.data[i], DIGITS) != NULL;
     *s = good ? read : fresh;
     if (good) {
+        as_read(s);
         s->level = (int)at;
         memcpy(s->place, place.data, place.len);
     }
@@ -145,8 +152,7 @@ static int load(int dir, struct control_state *s) {
     return error == -ENOENT ? 0 : error;
 }
 
-/* A place as this module writes it: digits with slashes between. */
-static bool is_place(struct span place) {
+bool dir_control_is_place(struct span place) {
     if (!place.len || place.len >= PLACE_MAX / 2)
         return false;
     for (size_t i = 0; i < place.len; i++)
@@ -160,26 +166,15 @@ void dir_place_end(struct dir_place *place) {
     buf_free(&place->path);
 }
 
-/* Takes the oldest freed place off its file: 1 and the place, 0 for none. */
-static int take_free(int dir, struct change *c, struct dir_place *place) {
+/* Reads the freed places, the oldest first; locked where some are to be taken. */
+static int read_free(int dir, bool to_take, struct dir_place *place, struct buf *text) {
     struct stat st;
-    struct buf text = {0};
     if (fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) || st.st_size == 0 || S_ISDIR(st.st_mode))
         return 0;
-    int error = lock_file(dir, FREE_LOCK, &place->lock);
+    int error = to_take ? lock_file(dir, FREE_LOCK, &place->lock) : 0;
     if (!error)
-        error = file_read(dir, FREE, &text);
-    struct span rest = {text.data, text.len}, oldest = {"", 0};
-    int found = 0;
-    if (!error && span_line(&rest, &oldest)) {
-        error = change_write(c, dir, FREE, rest, 0644, KEEP_OWNER, 0);
-        if (!error && is_place(oldest)) {
-            buf_span(&place->path, oldest);
-            found = 1;
-        }
-    }
-    buf_free(&text);
-    return error == -ENOENT ? 0 : error ? error : found;
+        error = file_read(dir, FREE, text);
+    return error == -ENOENT ? 0 : error;
 }
 
 static int give_free(int dir, struct span freed, struct change *c, struct dir_place *place) {
@@ -203,22 +198,50 @@ static int give_free(int dir, struct span freed, struct change *c, struct dir_pl
     return error;
 }
 
+/* Counts so many more and puts the place of each on a line of place->path, without a slash at its
+ * end. Without a change nothing is readied. */
+static int add(int dir, uid_t uid, gid_t gid, bool with_free, size_t count, struct change *c,
+               struct dir_place *place) {
+    struct control_state s;
+    struct buf text = {0};
+    int error = load(dir, &s);
+    if (!error && with_free)
+        error = read_free(dir, c != NULL, place, &text);
+    struct span rest = {text.data, text.len}, oldest;
+    for (size_t i = 0; i < count && !error; i++) {
+        if (i)
+            as_read(&s);
+        bool freed = span_line(&rest, &oldest) && dir_control_is_place(oldest);
+        s.users++;
+        if (!freed && s.users % PER_DIR == 0)
+            next_place(&s, s.level);
+        buf_span(&place->path, freed ? oldest : span_of(s.place));
+        buf_char(&place->path, '\n');
+    }
+    if (!error && c && rest.len != text.len)
+        error = change_write(c, dir, FREE, rest, 0644, KEEP_OWNER, 0);
+    if (!error && c)
+        error = save(dir, uid, gid, &s, c);
+    buf_free(&text);
+    return error ? error : place->path.failed ? -ENOMEM : 0;
+}
+
 int dir_control_add(int dir, uid_t uid, gid_t gid, bool with_free, struct change *c,
                     struct dir_place *place) {
-    struct control_state s;
-    int error = load(dir, &s);
-    int found = !error && with_free ? take_free(dir, c, place) : 0;
-    if (error || found < 0)
-        return error ? error : found;
-    s.users++;
-    if (!found && s.users % PER_DIR == 0)
-        next_place(&s, s.level);
-    if (!found)
-        buf_str(&place->path, s.place);
-    if (place->path.len)
-        buf_char(&place->path, '/');
-    error = save(dir, uid, gid, &s, c);
-    return error ? error : place->path.failed ? -ENOMEM : 0;
+    int error = add(dir, uid, gid, with_free, 1, c, place);
+    if (!error) {
+        char *end = &place->path.data[place->path.len - 1];
+        if (end == place->path.data)
+            buf_clear(&place->path);
+        else
+            *end = '/';
+    }
+    return error;
+}
+
+int dir_control_add_many(int dir, uid_t uid, gid_t gid, size_t count, struct change *c,
+                         struct dir_place *places) {
+    return add(dir, uid, gid, true, count, c, places);
 }
 
 int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span freed, struct change *c,
@@ -229,7 +252,7 @@ int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span freed, struct ch
         s.users--;
     if (!error)
         error = save(dir, uid, gid, &s, c);
-    if (!error && is_place(freed))
+    if (!error && dir_control_is_place(freed))
         error = give_free(dir, freed, c, place);
     return error;
 }
@@ -243,7 +266,7 @@ static int mend_free(int dir, struct change *c, struct buf *text) {
     struct buf out = {0};
     struct stat st;
     while (span_line(&rest, &line))
-        if (is_place(line)) {
+        if (dir_control_is_place(line)) {
             buf_span(&out, line);
             buf_char(&out, '\n');
         }
@@ -274,21 +297,10 @@ int dir_control_mend(int dir, uid_t uid, gid_t gid) {
 }
 
 int dir_control_next(int dir, bool with_free, struct buf *place) {
-    struct control_state s;
-    struct buf text = {0};
-    int error = load(dir, &s);
-    struct span rest, oldest = {"", 0};
-    if (!error && with_free && file_read(dir, FREE, &text) == 0) {
-        rest = (struct span){text.data, text.len};
-        (void)span_line(&rest, &oldest);
-    }
-    if (is_place(oldest)) {
-        buf_span(place, oldest);
-    } else if (!error) {
-        if (++s.users % PER_DIR == 0)
-            next_place(&s, s.level);
-        buf_str(place, s.place);
-    }
-    buf_free(&text);
+    struct dir_place next = DIR_PLACE_NONE;
+    int error = add(dir, 0, 0, with_free, 1, NULL, &next);
+    if (!error)
+        buf_span(place, (struct span){next.path.data, next.path.len - 1});
+    dir_place_end(&next);
     return error ? error : place->failed ? -ENOMEM : 0;
 }

@@ -7,6 +7,9 @@
 
 #include "change.h"
 
+/* Whether it is a place as written there: digits with slashes between. */
+bool dir_control_is_place(struct span place);
+
 /* What a change of the count needs until the change is made or dropped. */
 struct dir_place {
     struct buf path; /* the directory of a new one, with a slash at its end where it is not empty */
@@ -19,6 +22,10 @@ void dir_place_end(struct dir_place *place);
  * .dir_control_free (with_free) is used first. */
 int dir_control_add(int dir, uid_t uid, gid_t gid, bool with_free, struct change *c,
                     struct dir_place *place);
+/* The same for `count` more users: the places stand in places->path, one a line, in order, without
+ * a slash at the end. c NULL: only tells them. */
+int dir_control_add_many(int dir, uid_t uid, gid_t gid, size_t count, struct change *c,
+                         struct dir_place *places);
 /* Readies it with one less; `freed` (no slash at the end), unless empty, goes to .dir_control_free.
  */
 int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span freed, struct change *c,

@@ -59,16 +59,18 @@ bool maildir_is_file(const char *name) {
     return false;
 }
 
-/* Opens a directory below the domain's, by a path of which no step is a link. */
-static int open_below(const struct store *s, struct span path) {
+int place_open(const struct store *s, struct span place, bool make) {
     int fd = dir_open(s->dir, ".", false);
     struct span step;
-    while (fd >= 0 && span_field(&path, '/', &step)) {
-        char *at = step.len ? span_dup(step) : NULL;
+    while (fd >= 0 && span_field(&place, '/', &step)) {
+        bool made;
+        char *name = step.len ? span_dup(step) : NULL;
         if (!step.len)
             continue;
-        int next = at ? dir_open(fd, at, false) : -ENOMEM;
-        free(at);
+        int next = !name  ? -ENOMEM
+                   : make ? dir_make(fd, name, s->uid, s->gid, &made)
+                          : dir_open(fd, name, false);
+        free(name);
         fd_close(fd);
         fd = next;
     }
@@ -80,7 +82,7 @@ static int check_free(const struct store *s, struct span place, const char *name
     struct stat st;
     if (!place.len && maildir_is_file(name))
         return -EEXIST;
-    int in = open_below(s, place);
+    int in = place_open(s, place, false);
     if (in < 0)
         return in == -ENOENT ? 0 : in;
     int error = fstatat(in, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? -EEXIST
@@ -142,7 +144,7 @@ static int open_parent(const struct store *s, const char *domain_path, struct sp
         free(parent);
         return fd;
     }
-    return open_below(s, (struct span){part.data, before});
+    return place_open(s, (struct span){part.data, before}, false);
 }
 
 /* Whether NAME is a directory that the domain's owner has. */

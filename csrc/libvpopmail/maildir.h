@@ -10,6 +10,9 @@
  * other than NOQUOTA, maildirsize. -EEXIST where something is there already. */
 int maildir_make(const struct store *s, struct change *c, struct span place, const char *name,
                  struct span quota);
+/* Opens a hashed directory of the domain, or another by a path of which no step is a link; made
+ * where it is missing if that is wanted. */
+int place_open(const struct store *s, struct span place, bool make);
 /* Whether a user's directory of that name would stand where the domain keeps a file, now or later.
  */
 bool maildir_is_file(const char *name);

@@ -127,11 +127,7 @@ bool password_matches(const char *password, const char *stored) {
 
 enum test { NONE, LESS, AT_MOST, EXACTLY, AT_LEAST, MORE };
 enum { LENGTH, ALPHABET, NUMERIC, OTHER, UPPER_LOWER, RULES };
-
-struct rule {
-    enum test test;
-    double value;
-};
+_Static_assert(RULES == POLICY_RULES, "a rule for each");
 
 static const char *const rule_names[RULES] = {"Length", "Alphabet", "Numeric", "Other",
                                               "UpperLower"};
@@ -181,7 +177,7 @@ static enum test test_of(struct span sign) {
 }
 
 /* Reads one line; false where vpopmail stops reading: at a rule or a test that it does not know. */
-static bool read_rule(struct span line, struct rule rules[RULES]) {
+static bool read_rule(struct span line, struct policy *out) {
     if (!line.len || line.data[0] == '#')
         return true;
     bool indented = strchr(" \t", line.data[0]) != NULL;
@@ -194,11 +190,11 @@ static bool read_rule(struct span line, struct rule rules[RULES]) {
     enum test test = test_of(sign);
     if (rule < 0 || test == NONE)
         return false;
-    rules[rule] = (struct rule){test, decimal(value)};
+    out->rules[rule] = (struct policy_rule){test, decimal(value)};
     return true;
 }
 
-static bool holds(struct rule rule, double x) {
+static bool holds(struct policy_rule rule, double x) {
     switch (rule.test) {
     case LESS:
         return x < rule.value;
@@ -236,7 +232,7 @@ static void measure(const char *password, double out[RULES]) {
     out[UPPER_LOWER] = letters ? apart / (double)letters : -1;
 }
 
-static void refuse(int rule, struct rule r) {
+static void refuse(int rule, struct policy_rule r) {
     bool wants_more = r.test == AT_LEAST || r.test == MORE;
     struct buf text = {0};
     if (rule == LENGTH && r.test == EXACTLY) {
@@ -254,25 +250,35 @@ static void refuse(int rule, struct rule r) {
     buf_free(&text);
 }
 
-int password_allowed(const struct home *home, const char *password) {
-    struct rule rules[RULES] = {0};
+void policy_read(const struct home *home, struct policy *out) {
     struct buf text = {0};
-    double measured[RULES];
+    *out = (struct policy){0};
     int etc = home_dir(home->path, "etc");
     if (etc >= 0 && file_read_linked(etc, "password_strength.conf", &text) == 0) {
         struct span rest = {text.data, text.len}, line;
-        while (span_line(&rest, &line) && read_rule(line, rules))
+        while (span_line(&rest, &line) && read_rule(line, out))
             ;
     }
     fd_close(etc);
     buf_free(&text);
+}
+
+int policy_allows(const struct policy *policy, const char *password) {
+    double measured[RULES];
     measure(password, measured);
     for (int i = 0; i < RULES; i++) {
+        struct policy_rule rule = policy->rules[i];
         bool no_letters = i == UPPER_LOWER && measured[i] < 0;
-        if (rules[i].test != NONE && (no_letters || !holds(rules[i], measured[i]))) {
-            refuse(i, rules[i]);
+        if (rule.test != NONE && (no_letters || !holds(rule, measured[i]))) {
+            refuse(i, rule);
             return VA_PWSTR_LENGTH - i;
         }
     }
     return VA_SUCCESS;
+}
+
+int password_allowed(const struct home *home, const char *password) {
+    struct policy policy;
+    policy_read(home, &policy);
+    return policy_allows(&policy, password);
 }

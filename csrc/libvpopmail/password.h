@@ -14,7 +14,19 @@ int password_hash(const char *password, struct buf *out);
 int password_hash_many(const char *const *passwords, size_t count, struct buf *out);
 /* Whether the password is the one of a stored hash, which may begin with {SCHEME}. */
 bool password_matches(const char *password, const char *stored);
+
+/* etc/password_strength.conf; without it everything is allowed. */
+#define POLICY_RULES 5
+struct policy {
+    struct policy_rule {
+        int test;
+        double value;
+    } rules[POLICY_RULES];
+};
+void policy_read(const struct home *home, struct policy *out);
 /* 0, or one of VA_PWSTR_… with its text kept for verror(). */
+int policy_allows(const struct policy *policy, const char *password);
+/* The same by the file as it is now. */
 int password_allowed(const struct home *home, const char *password);
 
 #endif

@@ -42,6 +42,8 @@ struct change store_change(const struct store *s);
 int store_find_locked(const struct store *s, const char *name, struct account *out);
 /* Readies the change; -EEXIST where the name is there already. */
 int store_add(const struct store *s, struct change *c, const struct account *a);
+/* The same for many, given as lines in the order of their names. */
+int store_add_many(const struct store *s, struct change *c, const struct span *lines, size_t count);
 /* -ENOENT where the name is not there. */
 int store_replace(const struct store *s, struct change *c, const struct account *a);
 int store_remove(const struct store *s, struct change *c, struct span name);
@@ -50,6 +52,8 @@ int store_rebuild(const struct store *s);
 /* Opens what is kept, a line an account, for reading bit by bit; the lines are those of that
  * moment. A descriptor or -errno; -ENOENT: there are none yet. */
 int store_open(const struct store *s);
+/* The name of the account that a line is of. */
+struct span store_name(struct span line);
 /* All lines, in the order in which they are kept. */
 int store_list(const struct store *s, struct buf *text);
 

@@ -168,7 +168,7 @@ struct copies {
     struct cdb_maker cdb;
 };
 
-static struct span name_of(struct span line) {
+struct span store_name(struct span line) {
     struct span name = {line.data, 0};
     (void)span_field(&line, ':', &name);
     return name;
@@ -214,7 +214,7 @@ int store_rebuild(const struct store *s) {
     int error = copies_begin(s, &c, &out, true), more = error;
     if (!error) {
         while ((more = lines_next(&in, &line)) > 0)
-            put_line(&out, name_of(line), line);
+            put_line(&out, store_name(line), line);
         error = copies_end(&out);
     }
     if (more < 0)
@@ -227,31 +227,44 @@ int store_rebuild(const struct store *s) {
     return error;
 }
 
-/* What is to happen to a user's line: `with` takes its place or, to be added, stands before the
- * first of a greater name; without, it goes. */
+/* What is to happen to lines of users: those of `with`, in order of their names, take the place of
+ * the lines of the same names or, to be added, stand before the first of a greater name; without
+ * any, the line of `name` goes. */
 struct edit {
     struct span name;
-    const struct account *with;
+    const struct span *with;
+    size_t count, placed;
     bool add;
-    bool there, placed;
+    bool there; /* a line of such a name */
 };
 
-static void put_new(struct edit *e, struct copies *out) {
-    const struct buf *text = &e->with->text;
-    put_line(out, e->name, (struct span){text->data, text->len});
-    e->placed = true;
+static void put_next(struct edit *e, struct copies *out) {
+    struct span line = e->with[e->placed++];
+    put_line(out, store_name(line), line);
+}
+
+static int compare_name(const void *name, const void *line) {
+    return span_cmp(*(const struct span *)name, store_name(*(const struct span *)line));
+}
+
+static bool concerns(const struct edit *e, struct span name) {
+    if (!e->count)
+        return span_cmp(name, e->name) == 0;
+    return bsearch(&name, e->with, e->count, sizeof *e->with, compare_name) != NULL;
 }
 
 static void pass_on(struct edit *e, struct copies *out, struct span line) {
-    struct span name = name_of(line);
-    int order = span_cmp(name, e->name);
-    if (e->add && !e->placed && order > 0)
-        put_new(e, out);
-    if (order != 0)
+    struct span name = store_name(line);
+    bool concerned = concerns(e, name);
+    while (e->add && e->placed < e->count && compare_name(&name, &e->with[e->placed]) > 0)
+        put_next(e, out);
+    if (concerned && e->count && !e->add) {
+        e->placed = 0;
+        put_next(e, out);
+    } else if (!concerned || e->add) {
         put_line(out, name, line);
-    else if (e->with)
-        put_new(e, out);
-    e->there = e->there || order == 0;
+    }
+    e->there = e->there || concerned;
 }
 
 static int edit(const struct store *s, struct change *c, struct edit *e) {
@@ -266,8 +279,8 @@ static int edit(const struct store *s, struct change *c, struct edit *e) {
     if (!error) {
         while ((more = lines_next(&in, &line)) > 0)
             pass_on(e, &out, line);
-        if (e->add && !e->placed)
-            put_new(e, &out);
+        while (e->add && e->placed < e->count)
+            put_next(e, &out);
         error = copies_end(&out);
     }
     if (more < 0)
@@ -280,11 +293,18 @@ static int edit(const struct store *s, struct change *c, struct edit *e) {
 }
 
 int store_add(const struct store *s, struct change *c, const struct account *a) {
-    return edit(s, c, &(struct edit){.name = a->name, .with = a, .add = true});
+    struct span line = {a->text.data, a->text.len};
+    return store_add_many(s, c, &line, 1);
+}
+
+int store_add_many(const struct store *s, struct change *c, const struct span *lines,
+                   size_t count) {
+    return edit(s, c, &(struct edit){.with = lines, .count = count, .add = true});
 }
 
 int store_replace(const struct store *s, struct change *c, const struct account *a) {
-    return edit(s, c, &(struct edit){.name = a->name, .with = a});
+    struct span line = {a->text.data, a->text.len};
+    return edit(s, c, &(struct edit){.with = &line, .count = 1});
 }
 
 int store_remove(const struct store *s, struct change *c, struct span name) {

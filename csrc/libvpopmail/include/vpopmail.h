@@ -136,6 +136,15 @@ int vpopmail_quota_usage(const char *user, const char *domain, unsigned long lon
                          unsigned long long *messages);
 /* A user's own flags, NO_PASSWD_CHNG and so on. */
 int vpopmail_set_flags(const char *user, const char *domain, unsigned int flags);
+/* Many users added in one change, as vpx_bulk_open() of binding.h tells it. */
+struct vpopmail_bulk;
+int vpopmail_bulk_open(const char *domain, struct vpopmail_bulk **out);
+int vpopmail_bulk_take(struct vpopmail_bulk *b, const char *rows, size_t count);
+int vpopmail_bulk_check(struct vpopmail_bulk *b);
+int vpopmail_bulk_refused(const struct vpopmail_bulk *b, char **data, size_t *size);
+int vpopmail_bulk_make(struct vpopmail_bulk *b, size_t from, size_t count);
+int vpopmail_bulk_commit(struct vpopmail_bulk *b);
+void vpopmail_bulk_close(struct vpopmail_bulk *b);
 /* 1 where the password is the user's, else 0. */
 int vpopmail_authenticate(const char *user, const char *domain, const char *password);
 /* The same for many: a user, domain and password for each, each followed by a NUL. All are looked

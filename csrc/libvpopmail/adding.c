@@ -1,0 +1,274 @@
+/* DOMAINDIR/.adding:/N/NAME: N is the first number that is free, locked for as long as the process
+ * that made it lives. N/:paths names, one a line, the directories that are moved into place, as
+ * 0/a/NAME, and those that are made for them, as 0/a/. */
+#include "adding.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "dir_control.h"
+#include "maildir.h"
+#include "names.h"
+#include "stream.h"
+
+/* No user's name has a colon. */
+#define ADDING ".adding:"
+#define PATHS ":paths"
+#define TRIES 16
+
+/* Makes a directory that is not there yet. */
+static int make_own(const struct store *s, struct adding *a) {
+    bool made = false;
+    int in = dir_make(s->dir, ADDING, KEEP_OWNER, 0, &made);
+    int fd = in < 0 ? in : -EEXIST;
+    for (unsigned int n = 0; fd == -EEXIST && n < UINT32_MAX; n++) {
+        (void)snprintf(a->name, sizeof a->name, "%u", n);
+        fd = dir_make(in, a->name, KEEP_OWNER, 0, &made);
+        if (fd >= 0 && !made) {
+            fd_close(fd);
+            fd = -EEXIST;
+        }
+    }
+    fd_close(in);
+    return fd;
+}
+
+/* 1, 0 where another process has removed it as a dead one's, or -errno. */
+static int try_begin(const struct store *s, struct adding *a) {
+    struct stat st;
+    a->dir = make_own(s, a);
+    if (a->dir < 0)
+        return a->dir == -ENOENT ? 0 : a->dir;
+    int error = lock_dir(a->dir, &a->lock);
+    if (!error && fstat(a->dir, &st))
+        error = -errno;
+    return error ? error : st.st_nlink > 0;
+}
+
+int adding_begin(const struct store *s, struct adding *a) {
+    int begun = 0;
+    for (int tries = 0; tries < TRIES && begun == 0; tries++) {
+        begun = try_begin(s, a);
+        if (begun <= 0)
+            adding_end(s, a);
+    }
+    return begun > 0 ? 0 : begun ? begun : -ENOENT;
+}
+
+/* --- directories --------------------------------------------------------------------------------
+ */
+
+/* What was just made gets its mode, whatever the umask, and its owner. By name: nobody else gets to
+ * it, since the directory that all of it stands in is ours alone. */
+static int settle(const struct store *s, int dir, const char *name, mode_t mode) {
+    struct stat st;
+    int no_link = AT_SYMLINK_NOFOLLOW;
+    if (fstatat(dir, name, &st, no_link))
+        return -errno;
+    if ((st.st_mode & 07777) != mode && fchmodat(dir, name, mode, 0))
+        return -errno;
+    bool ours = st.st_uid == s->uid && st.st_gid == s->gid;
+    return !ours && fchownat(dir, name, s->uid, s->gid, no_link) && geteuid() == 0 ? -errno : 0;
+}
+
+static int put_dir(const struct store *s, int dir, const char *name) {
+    return mkdirat(dir, name, 0700) ? -errno : settle(s, dir, name, 0700);
+}
+
+static int put_file(const struct store *s, int dir, const char *name, struct span text) {
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int error = fd < 0 ? -errno : fd_write(fd, text);
+    fd_close(fd);
+    return error ? error : settle(s, dir, name, 0600);
+}
+
+static int fill_maildir(const struct store *s, int user, struct span quota) {
+    static const char *const parts[] = {"Maildir/cur", "Maildir/new", "Maildir/tmp"};
+    struct buf size = {0};
+    int error = put_dir(s, user, "Maildir");
+    for (int i = 0; i < 3 && !error; i++)
+        error = put_dir(s, user, parts[i]);
+    if (!error && quota.len && !span_is(quota, NOQUOTA)) {
+        buf_span(&size, quota);
+        buf_str(&size, "\n0 0\n");
+        struct span text = {size.data, size.len};
+        error = size.failed ? -ENOMEM : put_file(s, user, "Maildir/maildirsize", text);
+    }
+    buf_free(&size);
+    return error;
+}
+
+int adding_grow(const struct store *s, const struct adding *a, const char *name,
+                struct span quota) {
+    int error = put_dir(s, a->dir, name);
+    int user = error ? error : dir_open(a->dir, name, false);
+    error = user < 0 ? user : put_file(s, user, "lastauth", span_of("0.0.0.0"));
+    if (!error)
+        error = fill_maildir(s, user, quota);
+    fd_close(user);
+    return error;
+}
+
+/* --- moving and undoing -------------------------------------------------------------------------
+ */
+
+int adding_sync(const struct adding *a) {
+    return syncfs(a->dir) ? -errno : 0;
+}
+
+int adding_note(const struct adding *a, struct span paths) {
+    return file_write(a->dir, PATHS, paths, 0600, KEEP_OWNER, 0);
+}
+
+void adding_end(const struct store *s, struct adding *a) {
+    int in = a->dir < 0 ? -1 : dir_open(s->dir, ADDING, false);
+    if (in >= 0) {
+        (void)tree_remove(in, a->name);
+        (void)unlinkat(s->dir, ADDING, AT_REMOVEDIR);
+    }
+    lock_release(&a->lock);
+    fd_close(a->dir);
+    fd_close(in);
+    *a = ADDING_NONE;
+}
+
+struct noted {
+    struct span place, name; /* no name: the place itself */
+    bool stored;
+};
+
+static int by_name(const void *a, const void *b) {
+    return span_cmp(((const struct noted *)b)->name, ((const struct noted *)a)->name);
+}
+
+/* Users first; then places, those in others before them. */
+static int in_order(const void *a, const void *b) {
+    int order = by_name(a, b);
+    return order ? order
+                 : span_cmp(((const struct noted *)b)->place, ((const struct noted *)a)->place);
+}
+
+/* What a line notes; false for what adding_note() was not given: the domain's owner may have put it
+ * there. */
+static bool parse(struct span line, struct noted *n) {
+    const char *slash = line.len ? memrchr(line.data, '/', line.len) : NULL;
+    size_t before = slash ? (size_t)(slash - line.data) : 0, after = slash ? before + 1 : 0;
+    *n = (struct noted){{line.data, before}, {line.data + after, line.len - after}, false};
+    char *name = span_dup(n->name);
+    bool good = name &&
+                (n->name.len ? strlen(name) == n->name.len && name_is_user(name) : slash != NULL) &&
+                (!before || dir_control_is_place(n->place));
+    free(name);
+    return good;
+}
+
+static int read_noted(struct span text, struct noted **out, size_t *count) {
+    struct span line;
+    size_t lines = 1;
+    for (size_t i = 0; i < text.len; i++)
+        lines += text.data[i] == '\n';
+    struct noted *noted = *out = malloc(lines * sizeof *noted);
+    if (!noted)
+        return -ENOMEM;
+    while (span_line(&text, &line))
+        *count += parse(line, &noted[*count]);
+    qsort(noted, *count, sizeof *noted, in_order);
+    return 0;
+}
+
+static int mark_stored(const struct store *s, struct noted *noted, size_t count) {
+    struct lines in = {.fd = store_open(s)};
+    struct span line;
+    int more = in.fd == -ENOENT ? 0 : in.fd;
+    while (in.fd >= 0 && (more = lines_next(&in, &line)) > 0) {
+        struct noted key = {.name = store_name(line)};
+        struct noted *found = bsearch(&key, noted, count, sizeof *noted, by_name);
+        if (found)
+            found->stored = true;
+    }
+    lines_free(&in);
+    fd_close(in.fd);
+    return more;
+}
+
+static void remove_noted(const struct store *s, const struct noted *n) {
+    const char *slash = n->place.len ? memrchr(n->place.data, '/', n->place.len) : NULL;
+    struct span in = n->place, last = n->name;
+    if (!last.len) { /* a place, by the one that it stands in */
+        in.len = slash ? (size_t)(slash - in.data) : 0;
+        size_t after = slash ? in.len + 1 : 0;
+        last = (struct span){n->place.data + after, n->place.len - after};
+    }
+    char *name = span_dup(last);
+    int fd = place_open(s, in, false);
+    if (fd >= 0 && name && n->name.len)
+        (void)tree_remove(fd, name);
+    else if (fd >= 0 && name)
+        (void)unlinkat(fd, name, AT_REMOVEDIR);
+    fd_close(fd);
+    free(name);
+}
+
+static int undo(const struct store *s, int dir) {
+    struct buf text = {0};
+    struct noted *noted = NULL;
+    size_t count = 0;
+    int error = file_read(dir, PATHS, &text);
+    if (!error)
+        error = read_noted((struct span){text.data, text.len}, &noted, &count);
+    if (!error)
+        error = mark_stored(s, noted, count);
+    for (size_t i = 0; i < count && !error; i++)
+        if (!noted[i].stored)
+            remove_noted(s, &noted[i]);
+    if (!error && syncfs(dir))
+        error = -errno;
+    free(noted);
+    buf_free(&text);
+    return error == -ENOENT ? 0 : error;
+}
+
+void adding_undo(const struct store *s, struct adding *a) {
+    if (a->dir < 0 || undo(s, a->dir) == 0) {
+        adding_end(s, a);
+        return;
+    }
+    /* Left for the next one to try. */
+    lock_release(&a->lock);
+    fd_close(a->dir);
+    *a = ADDING_NONE;
+}
+
+/* One that this process may have made, and that no living one holds. */
+static bool is_left(int dir) {
+    struct stat st;
+    return fstat(dir, &st) == 0 && st.st_uid == geteuid() && flock(dir, LOCK_EX | LOCK_NB) == 0;
+}
+
+int adding_clear(const struct store *s) {
+    struct dirent *entry;
+    int in = dir_open(s->dir, ADDING, false), error = 0;
+    DIR *list = in < 0 ? NULL : fdopendir(in);
+    if (!list) {
+        fd_close(in);
+        return in == -ENOENT ? 0 : in < 0 ? in : -ENOMEM;
+    }
+    while (!error && (entry = readdir(list))) {
+        int dir = entry->d_name[0] == '.' ? -1 : dir_open(in, entry->d_name, false);
+        if (dir >= 0 && is_left(dir)) {
+            error = undo(s, dir);
+            if (!error)
+                (void)tree_remove(in, entry->d_name);
+        }
+        fd_close(dir);
+    }
+    closedir(list);
+    (void)unlinkat(s->dir, ADDING, AT_REMOVEDIR);
+    return error;
+}

@@ -1,0 +1,493 @@
+/* Many users of a domain added in one change, as vadduser would add them one after the other.
+ *
+ * Order of writes. Passwords are hashed and directories made before the domain is locked, where
+ * nobody looks for them (adding.h). Then, under the lock, the directories are moved into place, the
+ * disk is synced, and the count and the lines follow in one change, which is what makes the users.
+ * Until then all can be undone, and is: by us after an error, by the next one after a crash. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "adding.h"
+#include "dir_control.h"
+#include "error.h"
+#include "include/vauth.h"
+#include "maildir.h"
+#include "names.h"
+#include "password.h"
+#include "stream.h"
+#include "user.h"
+
+struct row {
+    char *text; /* what the others point into */
+    const char *name, *password, *gecos;
+    char *hash;
+    char quota[MAX_PW_QUOTA + 1];
+    bool has_quota, refused; /* without a quota: the domain's default */
+    unsigned int kind, flags;
+    struct span place; /* without a slash at its end */
+};
+
+struct vpopmail_bulk {
+    struct session s;
+    struct policy policy;
+    struct buf quota; /* the domain's default */
+    struct row *rows;
+    size_t count, room;
+    struct row **by_name; /* once all are there */
+    struct buf refused;
+    struct adding adding;
+};
+
+/* --- taking -------------------------------------------------------------------------------------
+ */
+
+/* What is only read elsewhere is ours to wipe. */
+static void wipe(const char *text) {
+    explicit_bzero((char *)text, strlen(text));
+}
+
+static void row_free(struct row *r) {
+    wipe(r->password);
+    if (r->hash)
+        wipe(r->hash);
+    free(r->hash);
+    free(r->text);
+}
+
+static void refuse(struct vpopmail_bulk *b, struct row *r, int code) {
+    if (r->refused)
+        return;
+    r->refused = true;
+    buf_fmt(&b->refused, "%zu", (size_t)(r - b->rows));
+    buf_char(&b->refused, '\0');
+    buf_str(&b->refused, r->name);
+    buf_char(&b->refused, '\0');
+    buf_fmt(&b->refused, "%d", code);
+    buf_char(&b->refused, '\0');
+    buf_str(&b->refused, verror(code));
+    buf_char(&b->refused, '\0');
+}
+
+/* The fields of one row. */
+enum { NAME, PASSWORD, HASH, GECOS, KIND, FLAGS, QUOTA, FIELDS };
+
+static int read_quota(const char *given, struct row *r) {
+    struct buf quota = {0};
+    int code = strlen(given) > MAX_PW_QUOTA ? VA_QUOTA_TOO_LONG : quota_parse(given, &quota);
+    if (code == VA_SUCCESS && !buf_c(&quota))
+        code = VA_MEMORY_ALLOC_ERR;
+    if (code == VA_SUCCESS)
+        memcpy(r->quota, quota.data, quota.len + 1);
+    buf_free(&quota);
+    return code;
+}
+
+/* In the order of vadduser's complaints. */
+static int check_row(const struct vpopmail_bulk *b, const char *const f[FIELDS], struct row *r) {
+    int code = user_check_new(f[NAME], b->s.domain.name, f[PASSWORD], f[GECOS]);
+    if (code == VA_SUCCESS && f[HASH][0] != '=')
+        code = policy_allows(&b->policy, f[PASSWORD]);
+    if (code == VA_SUCCESS && name_breaks_line(f[HASH]))
+        code = VA_BAD_CHAR;
+    if (code == VA_SUCCESS && strlen(f[HASH]) > MAX_PW_PASS + 1)
+        code = VA_PASSWD_TOO_LONG;
+    r->has_quota = f[QUOTA][0] != '\0';
+    if (code == VA_SUCCESS && r->has_quota)
+        code = read_quota(f[QUOTA], r);
+    if (code == VA_SUCCESS &&
+        !(span_id(span_of(f[KIND]), &r->kind) && span_id(span_of(f[FLAGS]), &r->flags)))
+        code = VA_BAD_CHAR;
+    return code;
+}
+
+static int take_row(struct vpopmail_bulk *b, const char *data, size_t size,
+                    const char *const f[FIELDS]) {
+    if (b->count == b->room) {
+        size_t room = b->room ? b->room * 2 : 64;
+        struct row *rows = realloc(b->rows, room * sizeof *rows);
+        if (!rows)
+            return VA_MEMORY_ALLOC_ERR;
+        b->rows = rows;
+        b->room = room;
+    }
+    struct row *r = &b->rows[b->count];
+    *r = (struct row){.text = malloc(size)};
+    if (!r->text)
+        return VA_MEMORY_ALLOC_ERR;
+    b->count++;
+    memcpy(r->text, data, size);
+    const char *own[FIELDS];
+    for (int i = 0; i < FIELDS; i++)
+        own[i] = r->text + (f[i] - data);
+    r->name = own[NAME];
+    r->password = own[PASSWORD];
+    r->gecos = own[GECOS][0] ? own[GECOS] : r->name;
+    for (char *p = r->text; *p; p++)
+        *p = ascii_lower(*p);
+    int code = check_row(b, own, r);
+    if (code != VA_SUCCESS)
+        refuse(b, r, code);
+    else if (own[HASH][0] == '=' && !(r->hash = strdup(own[HASH] + 1)))
+        return VA_MEMORY_ALLOC_ERR;
+    return b->refused.failed ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
+}
+
+int vpopmail_bulk_take(struct vpopmail_bulk *b, const char *rows, size_t count) {
+    int code = VA_SUCCESS;
+    for (size_t i = 0; i < count && code == VA_SUCCESS; i++) {
+        const char *f[FIELDS], *start = rows;
+        for (int j = 0; j < FIELDS; j++) {
+            f[j] = rows;
+            rows += strlen(rows) + 1;
+        }
+        code = take_row(b, start, (size_t)(rows - start), f);
+    }
+    return code;
+}
+
+/* --- what is taken already ----------------------------------------------------------------------
+ */
+
+static int compare_rows(const void *a, const void *b) {
+    return strcmp((*(struct row *const *)a)->name, (*(struct row *const *)b)->name);
+}
+
+static int compare_name(const void *name, const void *row) {
+    return span_cmp(*(const struct span *)name, span_of((*(struct row *const *)row)->name));
+}
+
+/* Of rows of one name the later ones are refused: the sort keeps their order by where they are. */
+static int compare_places(const void *a, const void *b) {
+    int order = compare_rows(a, b);
+    const struct row *first = *(struct row *const *)a, *second = *(struct row *const *)b;
+    return order ? order : first < second ? -1 : first > second;
+}
+
+static int sort(struct vpopmail_bulk *b) {
+    if (!b->by_name)
+        b->by_name = malloc((b->count + 1) * sizeof *b->by_name);
+    if (!b->by_name)
+        return -ENOMEM;
+    for (size_t i = 0; i < b->count; i++)
+        b->by_name[i] = &b->rows[i];
+    qsort(b->by_name, b->count, sizeof *b->by_name, compare_places);
+    for (size_t i = 1; i < b->count; i++)
+        if (compare_rows(&b->by_name[i - 1], &b->by_name[i]) == 0)
+            refuse(b, b->by_name[i], VA_USERNAME_EXISTS);
+    return 0;
+}
+
+/* Refuses those that vpasswd has. */
+static int find_stored(struct vpopmail_bulk *b) {
+    struct lines in = {.fd = store_open(&b->s.store)};
+    struct span line;
+    int more = in.fd == -ENOENT ? 0 : in.fd;
+    while (in.fd >= 0 && (more = lines_next(&in, &line)) > 0) {
+        struct span name = store_name(line);
+        struct row **found = bsearch(&name, b->by_name, b->count, sizeof *found, compare_name);
+        /* Of several of that name the first. */
+        while (found && found > b->by_name && compare_rows(&found[-1], found) == 0)
+            found--;
+        if (found)
+            refuse(b, *found, VA_USERNAME_EXISTS);
+    }
+    lines_free(&in);
+    fd_close(in.fd);
+    return more;
+}
+
+/* And those that only the look-up file has, as vadduser looks there. */
+static int find_known(struct vpopmail_bulk *b) {
+    int found = 0;
+    for (size_t i = 0; i < b->count && found >= 0; i++) {
+        struct account other = {0};
+        if (b->rows[i].refused)
+            continue;
+        found = store_find(&b->s.store, b->rows[i].name, &other);
+        if (found > 0)
+            refuse(b, &b->rows[i], VA_USERNAME_EXISTS);
+        account_free(&other);
+    }
+    return found < 0 ? found : 0;
+}
+
+/* An open hashed directory, which mostly is the next row's too. */
+struct at {
+    struct span place;
+    int fd;
+};
+#define AT_NONE ((struct at){.fd = -1})
+
+static int at_place(const struct store *s, struct at *at, struct span place, bool make) {
+    if (at->fd < 0 || span_cmp(place, at->place) != 0) {
+        fd_close(at->fd);
+        *at = (struct at){place, place_open(s, place, make)};
+    }
+    return at->fd;
+}
+
+/* Tells each row its place, and refuses those at whose path something is. */
+static int find_places(struct vpopmail_bulk *b, struct change *c, struct dir_place *places) {
+    const struct store *s = &b->s.store;
+    struct at at = AT_NONE;
+    struct stat st;
+    int error = dir_control_add_many(s->dir, s->uid, s->gid, b->count, c, places);
+    struct span rest = {places->path.data, places->path.len};
+    for (size_t i = 0; i < b->count && !error; i++) {
+        struct row *r = &b->rows[i];
+        (void)span_line(&rest, &r->place);
+        int in = at_place(s, &at, r->place, false);
+        if (in < 0 && in != -ENOENT)
+            error = in;
+        else if ((!r->place.len && maildir_is_file(r->name)) ||
+                 (in >= 0 && fstatat(in, r->name, &st, AT_SYMLINK_NOFOLLOW) == 0))
+            refuse(b, r, VA_EXIST_U_DIR);
+    }
+    fd_close(at.fd);
+    return error;
+}
+
+int vpopmail_bulk_check(struct vpopmail_bulk *b) {
+    struct dir_place places = DIR_PLACE_NONE;
+    int error = sort(b);
+    if (!error)
+        error = find_stored(b);
+    if (!error)
+        error = find_known(b);
+    if (!error)
+        error = find_places(b, NULL, &places);
+    dir_place_end(&places);
+    if (!error && b->refused.failed)
+        error = -ENOMEM;
+    if (!error && b->count && !b->refused.len)
+        error = adding_begin(&b->s.store, &b->adding);
+    return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
+}
+
+int vpopmail_bulk_refused(const struct vpopmail_bulk *b, char **data, size_t *size) {
+    *data = malloc(b->refused.len + 1);
+    *size = *data ? b->refused.len : 0;
+    if (*size)
+        memcpy(*data, b->refused.data, *size);
+    return *data ? VA_SUCCESS : VA_MEMORY_ALLOC_ERR;
+}
+
+/* --- hashes and directories ---------------------------------------------------------------------
+ */
+
+static int hash_rows(struct row *rows, size_t count) {
+    const char **passwords = calloc(count + 1, sizeof *passwords);
+    struct buf hashes = {0};
+    size_t wanted = 0;
+    int code = passwords ? VA_SUCCESS : VA_MEMORY_ALLOC_ERR;
+    for (size_t i = 0; i < count && passwords; i++)
+        if (!rows[i].hash && rows[i].password[0])
+            passwords[wanted++] = rows[i].password;
+    if (code == VA_SUCCESS)
+        code = password_hash_many(passwords, wanted, &hashes);
+    const char *next = hashes.data;
+    for (size_t i = 0; i < count && code == VA_SUCCESS; i++) {
+        bool hashed = !rows[i].hash && rows[i].password[0];
+        if (hashed && !(rows[i].hash = strdup(next)))
+            code = VA_MEMORY_ALLOC_ERR;
+        if (hashed)
+            next += strlen(next) + 1;
+        wipe(rows[i].password);
+    }
+    free(passwords);
+    buf_free(&hashes);
+    return code;
+}
+
+static struct span quota_of(const struct vpopmail_bulk *b, const struct row *r) {
+    return r->has_quota ? span_of(r->quota) : (struct span){b->quota.data, b->quota.len};
+}
+
+int vpopmail_bulk_make(struct vpopmail_bulk *b, size_t from, size_t count) {
+    int code = hash_rows(b->rows + from, count);
+    for (size_t i = from; i < from + count && code == VA_SUCCESS; i++) {
+        const struct row *r = &b->rows[i];
+        int error = adding_grow(&b->s.store, &b->adding, r->name, quota_of(b, r));
+        if (error)
+            code = error_code(error, VA_SUBDIR_CREATION);
+    }
+    return code;
+}
+
+/* --- the change ---------------------------------------------------------------------------------
+ */
+
+/* Notes where the directories go to, and which hashed ones are made for them. */
+static int note(const struct vpopmail_bulk *b) {
+    const struct store *s = &b->s.store;
+    struct buf text = {0};
+    struct at at = AT_NONE;
+    for (size_t i = 0; i < b->count; i++) {
+        struct span place = b->rows[i].place;
+        bool looked = at.fd < 0 && i && span_cmp(place, at.place) == 0;
+        if (!looked && at_place(s, &at, place, false) < 0)
+            for (size_t end = 0; end < place.len; end++)
+                if (end + 1 == place.len || place.data[end + 1] == '/') {
+                    buf_span(&text, (struct span){place.data, end + 1});
+                    buf_str(&text, "/\n");
+                }
+        buf_span(&text, place);
+        buf_str(&text, place.len ? "/" : "");
+        buf_str(&text, b->rows[i].name);
+        buf_char(&text, '\n');
+    }
+    int error = text.failed ? -ENOMEM : adding_note(&b->adding, (struct span){text.data, text.len});
+    fd_close(at.fd);
+    buf_free(&text);
+    return error;
+}
+
+/* Moves a directory to where nothing may be. */
+static int move(int from, int to, const char *name) {
+    struct stat st;
+    if (renameat2(from, name, to, name, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL) /* what a file system says that has no such rename */
+        return -errno;
+    if (fstatat(to, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return -EEXIST;
+    return renameat(from, name, to, name) ? -errno : 0;
+}
+
+static int move_all(const struct vpopmail_bulk *b) {
+    struct at at = AT_NONE;
+    int error = note(b);
+    for (size_t i = 0; i < b->count && !error; i++) {
+        const struct row *r = &b->rows[i];
+        int in = at_place(&b->s.store, &at, r->place, true);
+        error = in < 0 ? in : move(b->adding.dir, in, r->name);
+    }
+    fd_close(at.fd);
+    return error ? error : adding_sync(&b->adding);
+}
+
+/* The lines, in the order of the names. */
+static int compose(const struct vpopmail_bulk *b, struct buf *text, struct span **lines) {
+    size_t *ends = malloc((b->count + 1) * sizeof *ends);
+    *lines = malloc((b->count + 1) * sizeof **lines);
+    int error = ends && *lines ? 0 : -ENOMEM;
+    for (size_t i = 0; i < b->count && !error; i++) {
+        const struct row *r = b->by_name[i];
+        buf_fmt(text, "%s:%s:%u:%u:%s:%s/", r->name, r->hash ? r->hash : "", r->kind, r->flags,
+                r->gecos, b->s.domain.path);
+        buf_span(text, r->place);
+        buf_fmt(text, "%s%s:", r->place.len ? "/" : "", r->name);
+        buf_span(text, quota_of(b, r));
+        ends[i] = text->len;
+    }
+    if (!error && text->failed)
+        error = -ENOMEM;
+    for (size_t i = 0; i < b->count && !error; i++) {
+        size_t start = i ? ends[i - 1] : 0;
+        (*lines)[i] = (struct span){text->data + start, ends[i] - start};
+    }
+    free(ends);
+    return error;
+}
+
+static int settle(const struct vpopmail_bulk *b, struct change *c) {
+    struct buf text = {0};
+    struct span *lines = NULL;
+    int error = compose(b, &text, &lines);
+    if (!error)
+        error = store_add_many(&b->s.store, c, lines, b->count);
+    if (!error)
+        error = change_make(c);
+    buf_free(&text);
+    free(lines);
+    return error;
+}
+
+/* With the domain locked; what others have done since the check may be in the way. */
+static int change(struct vpopmail_bulk *b) {
+    struct change c = store_change(&b->s.store);
+    struct dir_place places = DIR_PLACE_NONE;
+    int error = adding_clear(&b->s.store);
+    if (!error)
+        error = find_stored(b);
+    if (!error)
+        error = find_places(b, &c, &places);
+    if (!error && !b->refused.len) {
+        error = move_all(b);
+        if (!error)
+            error = settle(b, &c);
+        if (error)
+            adding_undo(&b->s.store, &b->adding);
+    }
+    adding_end(&b->s.store, &b->adding);
+    change_drop(&c);
+    dir_place_end(&places);
+    return error;
+}
+
+int vpopmail_bulk_commit(struct vpopmail_bulk *b) {
+    struct lock lock = LOCK_NONE;
+    if (!b->count)
+        return VA_SUCCESS;
+    int error = adding_sync(&b->adding); /* most of it while others may still change the domain */
+    if (!error)
+        error = store_lock(&b->s.store, &lock);
+    if (!error) {
+        fd_give(lock.fd, b->s.store.uid, b->s.store.gid);
+        error = change(b);
+    }
+    lock_release(&lock);
+    return error ? error_code(error, error == -EEXIST ? VA_EXIST_U_DIR : VA_COULD_NOT_UPDATE_FILE)
+                 : VA_SUCCESS;
+}
+
+/* --- beginning and end --------------------------------------------------------------------------
+ */
+
+static int begin(struct vpopmail_bulk *b, const char *domain) {
+    struct limits limits;
+    int found = session_begin(&b->s, "", domain);
+    if (found <= 0)
+        return found ? found : VA_DOMAIN_DOES_NOT_EXIST;
+    if (b->s.store.dir < 0)
+        return error_code(b->s.store.dir, VA_BAD_D_DIR);
+    int code = limits_read(&b->s.home, &b->s.store, &limits);
+    if (code == VA_SUCCESS) {
+        limits_quota(&limits, &b->quota);
+        policy_read(&b->s.home, &b->policy);
+        code = b->quota.failed ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
+    }
+    return code;
+}
+
+int vpopmail_bulk_open(const char *domain, struct vpopmail_bulk **out) {
+    struct vpopmail_bulk *b = calloc(1, sizeof *b);
+    *out = NULL;
+    if (!b)
+        return VA_MEMORY_ALLOC_ERR;
+    b->adding = ADDING_NONE;
+    int code = begin(b, domain);
+    if (code == VA_SUCCESS)
+        *out = b;
+    else
+        vpopmail_bulk_close(b);
+    return code;
+}
+
+void vpopmail_bulk_close(struct vpopmail_bulk *b) {
+    if (!b)
+        return;
+    adding_end(&b->s.store, &b->adding);
+    for (size_t i = 0; i < b->count; i++)
+        row_free(&b->rows[i]);
+    free(b->rows);
+    free(b->by_name);
+    buf_free(&b->refused);
+    buf_free(&b->quota);
+    session_end(&b->s);
+    free(b);
+}
