@@ -5,6 +5,7 @@ hold vpopmail's locks; signals; a thousand threads; a hundred thousand calls.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -133,6 +134,22 @@ def test_processes(twenty: Place, tmp_path: Path) -> None:
     books = ledgers(twenty, tmp_path / "books")
     check(twenty, books, DOMAINS)
     torture.tell(f"{told(books, seconds)}, nothing lost")
+
+
+@pytest.mark.torture
+@pytest.mark.filterwarnings("ignore:vpopmail error")
+def test_killed_processes(twenty: Place, tmp_path: Path) -> None:
+    seconds = torture.amount(4, 60)
+    chance = random.Random(1)
+    with programs(twenty, tmp_path / "books") as running:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end or not sum(each.kills for each in running[1:]):
+            time.sleep(chance.uniform(0.02, 0.1))
+            chance.choice(running).kill()
+    kills = sum(each.kills for each in running)
+    books = ledgers(twenty, tmp_path / "books")
+    check(twenty, books, DOMAINS)
+    torture.tell(f"{told(books, seconds)}, {kills} killed, nothing lost")
 
 
 # --- signals -------------------------------------------------------------------------------------
