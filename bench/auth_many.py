@@ -18,7 +18,7 @@ from bench.common import (
     valued,
 )
 from bench.crypt import hash_of
-from bench.lookup import look_up
+from bench.library import look_up
 from vpopmail_ext import auth_many
 
 DOMAIN, USER, PASSWORD = "bench-auth.invalid", "sha-512", "a-password"

@@ -86,7 +86,7 @@ int maildir_size(const struct store *s, struct change *c, const char *domain_pat
 struct home { char *path; char *qmail; };
 int password_hash(const char *password, struct buf *out);
 int password_hash_many(const char *const *passwords, size_t count, struct buf *out);
-bool password_matches(const char *password, const char *stored);
+bool password_matches(const char *password, const char *stored, bool equal_time);
 int password_allowed(const struct home *home, const char *password);
 char *verror(int code);
 """

@@ -326,28 +326,36 @@ def set_flags(name: str, domain: str, flags: UserFlags | int) -> None:
     _check(code, name, domain)
 
 
-def authenticate(name: str, domain: str, password: str) -> User | None:
+def authenticate(name: str, domain: str, password: str, *, equal_time: bool = False) -> User | None:
     """Return the user whose password it is; None where it is not, or there is no such user.
 
-    A process that is neither root nor the domain's owner finds nobody, as with vpopmail's cdb
-    module. libvpopmail's vauth_user().
+    With `equal_time` a user who is not there takes as long as a wrong password, as
+    `vpopmail_auth_user` tells. A process that is neither root nor the domain's owner finds nobody,
+    as with vpopmail's cdb module. libvpopmail's vauth_user().
     """
-    arguments = *_names(name, domain), calls.text("password", password)
+    arguments = *_names(name, domain), calls.text("password", password), equal_time
     found, record = copy_out(lib.vpx_authenticate, *arguments)
     return next(calls.users_of(record)) if found == 1 else None
 
 
-def sign_in(address: str, password: str, forbidding: UserFlags = _NO_FLAGS) -> User | None:
+def sign_in(
+    address: str,
+    password: str,
+    forbidding: UserFlags = _NO_FLAGS,
+    *,
+    equal_time: bool = False,
+) -> User | None:
     """Return the user that an address and a password sign in; None for nobody.
 
     `address` is what `split_address` takes. A user whose `User.effective_flags` have one of
     `forbidding`, as `UserFlags.NO_SMTP`, is kept out. Whatever the two texts hold that no user can
-    have is nobody's. Other than `authenticate` this tells where the answer can't be known:
-    `NotPermitted` where the process may not look, `StorageFailed`. libvpopmail's vauth_user().
+    have is nobody's. `equal_time` is that of `authenticate`. Other than `authenticate` this tells
+    where the answer can't be known: `NotPermitted` where the process may not look, `StorageFailed`.
+    libvpopmail's vauth_user().
     """
     try:
         name, domain = split_address(address)
-        found = authenticate(name, domain, password)
+        found = authenticate(name, domain, password, equal_time=equal_time)
         if found is None:
             user(name, domain)  # raises what kept authenticate() from looking
     except (LookupError, ValueError):

@@ -40,12 +40,13 @@ _LOCAL = ("127.0.0.1", "::1")
 _log = logging.getLogger("vpopmail_ext")
 
 
-def run(program: Sequence[str], *, dovecot: bool = False) -> int:
+def run(program: Sequence[str], *, dovecot: bool = False, equal_time: bool = False) -> int:
     """Check what descriptor 3 gives and run `program` in place of this process, or return a code.
 
     The program gets USER, HOME, SHELL and the working directory; where root runs it, also the
     uid and gid of the domain. With `dovecot` the ids stay and are told by ``userdb_uid`` and
-    ``userdb_gid``, and its look-ups without a password (``AUTHORIZED=1``) are answered.
+    ``userdb_gid``, and its look-ups without a password (``AUTHORIZED=1``) are answered. With
+    `equal_time` a user who is not there takes as long as a wrong password.
     """
     try:
         given = _read()
@@ -56,7 +57,7 @@ def run(program: Sequence[str], *, dovecot: bool = False) -> int:
     name, password = given
     lookup = dovecot and os.environ.get("AUTHORIZED") == "1"
     try:
-        user = _look_up(name) if lookup else _sign_in(name, password)
+        user = _look_up(name) if lookup else _sign_in(name, password, equal_time)
         if user is None:
             return NO_USER if lookup else REFUSED
         domain = api.domain(user.domain)
@@ -104,13 +105,13 @@ def _look_up(name: str) -> User | None:
         return None
 
 
-def _sign_in(name: str, password: str) -> User | None:
+def _sign_in(name: str, password: str, equal_time: bool) -> User | None:
     remote = os.environ.get("TCPREMOTEIP", "")
     service = os.environ.get("SERVICE") or _SERVICES.get(os.environ.get("TCPLOCALPORT", ""), "")
     forbidding = _FORBIDDING.get(service.lower(), UserFlags(0))
     if forbidding is UserFlags.NO_IMAP and remote in _LOCAL:
         forbidding = UserFlags.NO_WEBMAIL
-    user = api.sign_in(name, password, forbidding)
+    user = api.sign_in(name, password, forbidding, equal_time=equal_time)
     if user is not None and remote:
         try:
             api.set_last_auth(user, remote)

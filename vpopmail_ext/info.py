@@ -47,6 +47,7 @@ def info() -> Info:
         password_policy=bool(library.has_policy),
         user_name_max=int(library.max_user),
         gecos_max=int(library.max_gecos),
+        simd=ffi.string(library.simd).decode(),
         qmail=qmail_dir(),
         version=VERSION,
     )

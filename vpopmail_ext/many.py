@@ -9,15 +9,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
-from time import monotonic, perf_counter
+from time import monotonic, thread_time
 
 from vpopmail_ext._binding import ffi
 from vpopmail_ext.linked import lib
 from vpopmail_ext.php import Value, _credentials
 
-# A batch is to keep a thread busy for so long (seconds): handing it over costs some 50 µs, and
-# nobody waits longer for an answer that is there.
+# A batch is to keep a thread busy for so long (seconds of its own, whatever else the machine does):
+# handing it over costs some 50 µs, and nobody waits longer for an answer that is there.
 _SHORT, _LONG = 0.004, 0.016
+_SMALLEST = 8  # credentials: as many as SHA-512 has lanes
 _LARGEST = 4096  # credentials
 _TEXT = 1 << 18  # bytes
 _PATIENCE = 0.01  # seconds for which credentials are gathered
@@ -25,13 +26,17 @@ _AHEAD = 2  # batches for each thread
 
 
 def auth_many(
-    credentials: Iterable[tuple[Value, Value, Value]], *, threads: int | None = None
+    credentials: Iterable[tuple[Value, Value, Value]],
+    *,
+    threads: int | None = None,
+    equal_time: bool = False,
 ) -> Iterator[bool]:
     """Tell for each user, domain and password whether the password is the user's.
 
     The answers come in the order of `credentials`, and are those of `vpopmail_auth_user`; what
     `vpopmail_error` tells stays as it is. `threads` of them are used, as many as this process has
-    cores to run on if it is None; a number below 1 is a ValueError.
+    cores to run on if it is None; a number below 1 is a ValueError. `equal_time` is that of
+    `vpopmail_auth_user`.
 
     `credentials` is read as answers are asked for, in the thread that asks, and never to its end
     beforehand: a few at first, then up to 4096 times twice `threads` beyond the answer given last,
@@ -47,14 +52,14 @@ def auth_many(
         threads = len(os.sched_getaffinity(0))
     if threads < 1:
         raise ValueError(f"auth_many(): threads must be 1 or more, not {threads}")
-    return _answers(iter(credentials), threads)
+    return _answers(_Source(iter(credentials), equal_time), threads)
 
 
 class _Batch:
     """Some credentials, and once a thread has worked on it their answers."""
 
-    def __init__(self, text: bytes, count: int) -> None:
-        self.text, self.count = text, count
+    def __init__(self, text: bytes, count: int, equal_time: bool = False) -> None:
+        self.text, self.count, self.equal_time = text, count, equal_time
         self.answers = b""
         self.seconds = 0.0
         self.failure: Exception | None = None
@@ -62,15 +67,15 @@ class _Batch:
         self.done.acquire()
 
     def work(self) -> None:
-        started = perf_counter()
+        started = thread_time()
         try:
             matches = ffi.new("char[]", self.count)
-            if lib.vpx_auth_many(self.text, self.count, matches) != 0:
+            if lib.vpx_auth_many(self.text, self.count, self.equal_time, matches) != 0:
                 raise MemoryError
             self.answers = ffi.unpack(matches, self.count)
         except Exception as failure:
             self.failure = failure
-        self.seconds = perf_counter() - started
+        self.seconds = thread_time() - started
         self.done.release()
 
     def is_done(self) -> bool:
@@ -86,9 +91,11 @@ class _Batch:
 class _Source:
     """Credentials, taken in batches until there are no more or one can't be had."""
 
-    def __init__(self, credentials: Iterator[tuple[Value, Value, Value]]) -> None:
-        self.credentials = credentials
-        self.size = 1
+    def __init__(
+        self, credentials: Iterator[tuple[Value, Value, Value]], equal_time: bool = False
+    ) -> None:
+        self.credentials, self.equal_time = credentials, equal_time
+        self.size = _SMALLEST
         self.ended = False
         self.failure: Exception | None = None
 
@@ -100,7 +107,7 @@ class _Source:
         except Exception as failure:
             self.failure = failure
             self.ended = True
-        return _Batch(b"\0".join(texts), len(texts)) if texts else None
+        return _Batch(b"\0".join(texts), len(texts), self.equal_time) if texts else None
 
     def _gather(self, texts: list[bytes]) -> None:
         length, end = 0, monotonic() + _PATIENCE
@@ -116,7 +123,7 @@ class _Source:
         """Make batches larger or smaller by how long one of this size took."""
         if batch.seconds < _SHORT and batch.count == self.size < _LARGEST:
             self.size *= 2
-        elif batch.seconds > _LONG and self.size > 1:
+        elif batch.seconds > _LONG and self.size > _SMALLEST:
             self.size //= 2
 
 
@@ -167,8 +174,8 @@ class _Workers:
             self.batches.put(None)
 
 
-def _answers(credentials: Iterator[tuple[Value, Value, Value]], threads: int) -> Iterator[bool]:
-    source, workers = _Source(credentials), _Workers(threads)
+def _answers(source: _Source, threads: int) -> Iterator[bool]:
+    workers = _Workers(threads)
     waiting: deque[_Batch] = deque()
     try:
         while True:

@@ -165,8 +165,15 @@ def vpopmail_set_user_quota(user: Value, domain: Value, quota: Value) -> bool:
     )
 
 
-def vpopmail_auth_user(user: Value, domain: Value, password: Value, apop: Value = "") -> bool:
+def vpopmail_auth_user(
+    user: Value, domain: Value, password: Value, apop: Value = "", *, equal_time: bool = False
+) -> bool:
     """Tell whether `password` is the user's. `apop` is ignored, as in PHP.
+
+    With `equal_time`, a user who is not there (or has no hash that a password could match) takes as
+    long as a wrong password does where the account's hash is of the kind that new ones are:
+    SHA-512 with 5000 rounds. Without it the answer comes at once, as vpopmail's does, and its time
+    tells who is there.
 
     It never warns, and `vpopmail_error` tells ``Success`` after it. libvpopmail's vauth_user().
     """
@@ -184,7 +191,7 @@ def vpopmail_auth_user(user: Value, domain: Value, password: Value, apop: Value 
     if texts is None:
         texts = _credentials(user, domain, password)
         _text("vpopmail_auth_user", "apop", apop)
-    matches = _auth_user(*texts) == 1
+    matches = _auth_user(*texts, equal_time) == 1
     _kept.failure = None
     return matches
 

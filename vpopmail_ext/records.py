@@ -312,6 +312,8 @@ class Info:
     """The length in bytes of the longest user or alias name."""
     gecos_max: int
     """The length in bytes of the longest gecos."""
+    simd: str
+    """In whose registers many passwords are hashed side by side: ``avx512``, ``avx2``, ``off``."""
     qmail: str
     """qmail's directory."""
     version: str
@@ -335,6 +337,7 @@ class Info:
             ("vpopmail aliases in SQL", "yes" if self.sql_aliases else "no"),
             ("vpopmail password policy", "yes" if self.password_policy else "no"),
             ("vpopmail longest user name, gecos", f"{self.user_name_max}, {self.gecos_max}"),
+            ("passwords hashed in lanes", self.simd),
             ("qmail dir", self.qmail),
             ("vpopmail_ext version", self.version),
         ]

@@ -68,12 +68,12 @@ int vpx_alias_del_domain(const char *domain) {
     return valias_delete_domain((char *)domain);
 }
 
-int vpx_auth_user(const char *user, const char *domain, const char *password) {
-    return vpopmail_authenticate(user, domain, password);
+int vpx_auth_user(const char *user, const char *domain, const char *password, int equal_time) {
+    return vpopmail_authenticate(user, domain, password, equal_time);
 }
 
-int vpx_auth_many(const char *credentials, size_t count, char *matches) {
-    return vpopmail_authenticate_many(credentials, count, matches);
+int vpx_auth_many(const char *credentials, size_t count, int equal_time, char *matches) {
+    return vpopmail_authenticate_many(credentials, count, equal_time, matches);
 }
 
 int vpx_alias_get(const char *alias, const char *domain, struct vpx_bytes *out) {
@@ -108,9 +108,9 @@ int vpx_user(const char *user, const char *domain, struct vpx_bytes *out) {
     return vpopmail_user(user, domain, &out->data, &out->size);
 }
 
-int vpx_authenticate(const char *user, const char *domain, const char *password,
+int vpx_authenticate(const char *user, const char *domain, const char *password, int equal_time,
                      struct vpx_bytes *out) {
-    return vpopmail_authenticate(user, domain, password) == 1 &&
+    return vpopmail_authenticate(user, domain, password, equal_time) == 1 &&
            vpopmail_user(user, domain, &out->data, &out->size) == VA_SUCCESS;
 }
 
@@ -219,6 +219,7 @@ void vpx_library(struct vpx_library *out) {
         .version = VERSION,
         .auth_module = "cdb",
         .path = VPX_LIBRARY,
+        .simd = vpopmail_simd(),
     };
 }
 

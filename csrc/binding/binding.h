@@ -26,11 +26,13 @@ int vpx_alias_add(const char *alias, const char *domain, const char *line);
 int vpx_alias_del(const char *alias, const char *domain);
 int vpx_alias_del_domain(const char *domain);
 
-/* 1 where the password is the user's, else 0. */
-int vpx_auth_user(const char *user, const char *domain, const char *password);
+/* 1 where the password is the user's, else 0. With equal_time a user who is not there, or has no
+ * hash that anything matches, takes as long as a wrong password of one whose hash is of the kind
+ * that the library makes. */
+int vpx_auth_user(const char *user, const char *domain, const char *password, int equal_time);
 /* The same for many: a user, domain and password for each, each followed by a NUL, and 1 or 0 for
  * each in matches. 0 or VA_MEMORY_ALLOC_ERR. */
-int vpx_auth_many(const char *credentials, size_t count, char *matches);
+int vpx_auth_many(const char *credentials, size_t count, int equal_time, char *matches);
 
 /* The alias's lines, each followed by a NUL; nothing for an alias that is not there. */
 int vpx_alias_get(const char *alias, const char *domain, struct vpx_bytes *out);
@@ -64,7 +66,7 @@ int vpx_default_domain(struct vpx_bytes *out);
 /* vget_assign(), then vauth_getpw(). */
 int vpx_user(const char *user, const char *domain, struct vpx_bytes *out);
 /* vauth_user(): 1 and the user's record where the password is right, else 0. */
-int vpx_authenticate(const char *user, const char *domain, const char *password,
+int vpx_authenticate(const char *user, const char *domain, const char *password, int equal_time,
                      struct vpx_bytes *out);
 /* All users of a domain, as they are when the list is opened, in the order in which they are kept:
  * vauth_getall(domain, 1, 0), then (domain, 0, 0) until it gives none; pw_flags by
@@ -144,6 +146,7 @@ struct vpx_library {
     const char *version;     /* the libvpopmail release whose behaviour this is */
     const char *auth_module; /* "cdb", … */
     const char *path;        /* of its file; empty where it is compiled in */
+    const char *simd;        /* in whose registers many passwords are hashed: avx512, avx2, off */
 };
 void vpx_library(struct vpx_library *out);
 int vpx_home(struct vpx_bytes *out);

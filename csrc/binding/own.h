@@ -31,6 +31,9 @@ int own_check_limits(const char *domain);
 /* 1 where vpasswd.cdb has a sound line for the user, 0 where it has none, or a code. */
 int own_find_user(const char *user, const char *domain);
 
+/* Hashes a password for nothing. */
+void own_take_time(const char *password, const char *setting);
+
 /* vpopmail_alias(), vpopmail_aliases() and valias_delete_domain(). */
 int own_alias(const char *alias, const char *domain, char **data, size_t *size);
 int own_aliases(const char *domain, char **data, size_t *size);

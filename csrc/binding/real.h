@@ -28,6 +28,7 @@ struct call {
     unsigned uid, gid;
     int number, code;
     bool asks_nobody; /* needs no server */
+    bool equal_time;
     struct vpx_bytes *out;
     void *other;
     void (*work)(struct call *c);
@@ -46,6 +47,9 @@ bool call_put(char *to, const char *argument);
 /* Does the work in the cage, with a connection where the library has one; its code. What the call
  * holds is wiped. */
 int call_run(void (*work)(struct call *c), struct call *c);
+/* Hashes the call's text for nothing, after a sign-in that failed, where equal_time asks for it:
+ * the user (NULL: there is none) has no hash that was compared. */
+void call_take_time(const struct call *c, const struct vqpasswd *user);
 /* Keeps the library's answer, with the text that goes with it. */
 void call_answer(struct call *c, int code);
 /* Adds mark, text and a NUL. */

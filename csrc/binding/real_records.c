@@ -148,15 +148,19 @@ int vpx_user(const char *name, const char *domain, struct vpx_bytes *out) {
 }
 
 static void authenticate(struct call *c) {
-    struct vqpasswd *pw = find_user(c) ? vauth_user(c->user, c->domain, c->text, c->more) : NULL;
+    struct vqpasswd *pw = find_user(c);
+    bool known = pw;
+    pw = known ? vauth_user(c->user, c->domain, c->text, c->more) : NULL;
     c->code = pw != NULL;
     if (pw)
         append_user(c->out, c->domain, pw, pw->pw_flags);
+    else if (c->equal_time)
+        call_take_time(c, known ? vauth_getpw(c->user, c->domain) : NULL);
 }
 
-int vpx_authenticate(const char *name, const char *domain, const char *password,
+int vpx_authenticate(const char *name, const char *domain, const char *password, int equal_time,
                      struct vpx_bytes *out) {
-    struct call c = {.out = out};
+    struct call c = {.out = out, .equal_time = equal_time};
     *out = (struct vpx_bytes){NULL, 0};
     if (!put_names(&c, name, domain) || !call_put(c.text, password))
         return 0;

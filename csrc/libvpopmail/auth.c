@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cache.h"
+#include "crypt_kernel.h"
 #include "error.h"
 #include "include/vauth.h"
 #include "names.h"
@@ -31,87 +32,81 @@ static bool find_in_files(const char *user, const char *domain, struct account *
 /* --- signing in ---------------------------------------------------------------------------------
  */
 
-/* A password and the hash that it is to be compared with, which is at a place in the hashes. */
-struct question {
-    size_t number, hash;
-    const char *password;
-};
-
-struct questions {
-    struct question *of;
-    size_t count;
-    struct buf hashes;
-    bool holds_cache;
-};
-
-static void leave_cache(struct questions *q) {
-    if (q->holds_cache)
-        cache_leave();
-    q->holds_cache = false;
-}
-
-static bool find_account(struct questions *q, const char *user, const char *domain,
+static bool find_account(bool *holds_cache, const char *user, const char *domain,
                          struct account *a) {
     if (!user[0] || !domain[0])
         return false;
-    q->holds_cache = q->holds_cache || cache_enter();
-    int found = q->holds_cache ? cache_find(user, domain, a) : -1;
+    *holds_cache = *holds_cache || cache_enter();
+    int found = *holds_cache ? cache_find(user, domain, a) : -1;
     if (found >= 0)
         return found;
-    leave_cache(q);
+    if (*holds_cache)
+        cache_leave();
+    *holds_cache = false;
     return find_in_files(user, domain, a);
 }
 
-/* Looks a user up; what has no hash can't match. */
-static void ask(struct questions *q, size_t number, const char *user, const char *domain,
-                const char *password) {
+/* Adds a user's hash, and a NUL; nothing for nobody's. */
+static void look_up(bool *holds_cache, const char *user, const char *domain, struct buf *hashes) {
     struct account a = {0};
-    if (find_account(q, user, domain, &a) && a.hash.len) {
-        q->of[q->count++] = (struct question){number, q->hashes.len, password};
-        buf_span(&q->hashes, a.hash);
-        buf_char(&q->hashes, '\0');
+    if (find_account(holds_cache, user, domain, &a) && a.hash.len) {
+        buf_span(hashes, a.hash);
+        buf_char(hashes, '\0');
     }
     account_free(&a);
 }
 
-/* Says for each number whether the password is the one of its hash. */
-static void answer(const struct questions *q, char *matches) {
-    for (size_t i = 0; i < q->count; i++)
-        matches[q->of[i].number] =
-            password_matches(q->of[i].password, q->hashes.data + q->of[i].hash);
-}
-
-int vpopmail_authenticate(const char *user, const char *domain, const char *password) {
-    struct question one;
-    struct questions q = {.of = &one};
-    char match = 0;
+int vpopmail_authenticate(const char *user, const char *domain, const char *password,
+                          int equal_time) {
+    struct buf hash = {0};
+    bool holds_cache = false;
     if (!user || !domain || !password)
         return 0;
-    ask(&q, 0, user, domain, password);
-    leave_cache(&q);
-    if (!q.hashes.failed)
-        answer(&q, &match);
-    buf_free(&q.hashes);
+    look_up(&holds_cache, user, domain, &hash);
+    if (holds_cache)
+        cache_leave();
+    bool match = !hash.failed && password_matches(password, hash.len ? hash.data : "", equal_time);
+    buf_free(&hash);
     return match;
 }
 
-int vpopmail_authenticate_many(const char *credentials, size_t count, char *matches) {
-    struct questions q = {.of = malloc((count ? count : 1) * sizeof *q.of)};
-    memset(matches, 0, count);
-    for (size_t i = 0; q.of && i < count; i++) {
+/* Looks all of them up and fills in the passwords and where their hashes are, after an empty one.
+ */
+static void look_up_many(const char *credentials, struct password_check *checks, size_t count,
+                         struct buf *hashes) {
+    bool holds_cache = false;
+    buf_char(hashes, '\0');
+    for (size_t i = 0; i < count; i++) {
         const char *user = credentials;
         const char *domain = user + strlen(user) + 1;
         const char *password = domain + strlen(domain) + 1;
+        size_t before = hashes->len;
+        look_up(&holds_cache, user, domain, hashes);
+        checks[i].password = password;
+        checks[i].stored = hashes->len > before ? before : 0;
         credentials = password + strlen(password) + 1;
-        ask(&q, i, user, domain, password);
     }
-    leave_cache(&q);
-    int code = q.of && !q.hashes.failed ? VA_SUCCESS : VA_MEMORY_ALLOC_ERR;
-    if (code == VA_SUCCESS)
-        answer(&q, matches);
-    free(q.of);
-    buf_free(&q.hashes);
-    return code;
+    if (holds_cache)
+        cache_leave();
+}
+
+int vpopmail_authenticate_many(const char *credentials, size_t count, int equal_time,
+                               char *matches) {
+    struct password_check *checks = calloc(count ? count : 1, sizeof *checks);
+    struct buf hashes = {0};
+    if (checks)
+        look_up_many(credentials, checks, count, &hashes);
+    bool good =
+        checks && !hashes.failed && password_check_many(hashes.data, checks, count, equal_time);
+    for (size_t i = 0; i < count; i++)
+        matches[i] = good && checks[i].matches;
+    free(checks);
+    buf_free(&hashes);
+    return good ? VA_SUCCESS : VA_MEMORY_ALLOC_ERR;
+}
+
+const char *vpopmail_simd(void) {
+    return crypt_simd_name();
 }
 
 /* --- looking up ---------------------------------------------------------------------------------
@@ -158,7 +153,7 @@ struct vqpasswd *vauth_getpw(char *user, char *domain) {
 struct vqpasswd *vauth_user(char *user, char *domain, char *password, char *apop) {
     (void)apop;
     struct vqpasswd *pw = password ? vauth_getpw(user, domain) : NULL;
-    return pw && pw->pw_passwd[0] && password_matches(password, pw->pw_passwd) ? pw : NULL;
+    return pw && password_matches(password, pw->pw_passwd, false) ? pw : NULL;
 }
 
 /* --- all users ----------------------------------------------------------------------------------

@@ -6,7 +6,17 @@
  *   DS  the salt 16 times and as often as A's first byte says; S is its digest likewise
  *   C   the rounds: A's digest, later the round's before, with P and S, in one of eight orders
  * Every lane is at a place of its own in a password of its own; one with nothing left to do goes on
- * with the next job. */
+ * with the next job.
+ *
+ * What is done, and so the time that it takes, depends on the lengths of password and salt, on the
+ * rounds, and in A (for MD5) and DS (for SHA) on bits of that length and on the first byte of A's
+ * digest: the algorithm's own, and crypt_r's. So do the reading of a setting and the spelling of a
+ * hash with the same 64 characters, as crypt_r does it. The kernels have no branch and no look-up
+ * that depends on what they hash. All that was worked in is wiped.
+ *
+ * Of what others maintain, John the Ripper has SHA-crypt in lanes, but is a program, takes 79 bytes
+ * at most and wants passwords of one length together; intel-ipsec-mb has SHA-512 alone in lanes,
+ * inside a library for IPsec. */
 #include "crypt_batch.h"
 
 #include <errno.h>
@@ -51,6 +61,27 @@ static const struct method methods[HASHES] = {
 
 static const char alphabet[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+/* Without a branch or a look-up: a stored hash is looked at, too. */
+static bool is_in_alphabet(char c) {
+    unsigned int u = (unsigned char)c;
+    return (u - '.' <= '9' - '.') | (u - 'A' < 26) | (u - 'a' < 26);
+}
+
+static size_t salt_length(const char *text) {
+    size_t len = 0;
+    while (is_in_alphabet(text[len]))
+        len++;
+    return len;
+}
+
+/* Whether all the text is of the alphabet and $. */
+static bool is_plain(const char *text) {
+    bool plain = true;
+    for (; *text; text++)
+        plain &= is_in_alphabet(*text) | (*text == '$');
+    return plain;
+}
+
 struct setting {
     enum hash hash; /* HASHES: left to crypt_r */
     unsigned long rounds;
@@ -86,11 +117,8 @@ static struct setting read_setting(const char *text) {
         s.rounds_text = (struct span){text, sizeof rounds - 1 + digits + 1};
         text += s.rounds ? s.rounds_text.len : 0;
     }
-    s.salt = (struct span){text, strspn(text, alphabet)};
-    const char *end = text + s.salt.len;
-    while (*end && (*end == '$' || strchr(alphabet, *end)))
-        end++;
-    if (*end || !s.rounds)
+    s.salt = (struct span){text, salt_length(text)};
+    if (!s.rounds || !is_plain(text + s.salt.len))
         s.hash = HASHES;
     if (s.salt.len > method->salt_max)
         s.salt.len = method->salt_max;
@@ -394,6 +422,15 @@ static int run_lanes(const struct kernel *kernel, enum hash hash, struct crypt_j
     return 0;
 }
 
+/* libxcrypt's crypt_r wipes what it worked in, but for the hash. Another's may not. */
+void crypt_wipe(struct crypt_data *data) {
+#ifdef XCRYPT_VERSION_NUM
+    explicit_bzero(data->output, sizeof data->output);
+#else
+    explicit_bzero(data, sizeof *data);
+#endif
+}
+
 static int run_alone(struct crypt_job *const *jobs, size_t count) {
     struct crypt_data *data = count ? calloc(1, sizeof *data) : NULL;
     if (count && !data)
@@ -402,7 +439,7 @@ static int run_alone(struct crypt_job *const *jobs, size_t count) {
         const char *hash = crypt_r(jobs[i]->password, jobs[i]->setting, data);
         /* Some libcrypts answer NULL. */
         memcpy(jobs[i]->hash, hash ? hash : "*0", hash ? strlen(hash) + 1 : 3);
-        explicit_bzero(data, sizeof *data);
+        crypt_wipe(data);
     }
     free(data);
     return 0;
@@ -422,13 +459,16 @@ enum hash crypt_job_hash(const struct crypt_job *job, unsigned long *blocks) {
 
 int crypt_batch_by(enum simd simd, struct crypt_job *const *jobs, size_t count) {
     struct crypt_job **chosen = calloc(count ? count : 1, sizeof *chosen);
-    int error = chosen ? 0 : -ENOMEM;
+    enum hash *hashes = calloc(count ? count : 1, sizeof *hashes);
+    int error = chosen && hashes ? 0 : -ENOMEM;
     unsigned long blocks;
+    for (size_t i = 0; !error && i < count; i++)
+        hashes[i] = crypt_job_hash(jobs[i], &blocks);
     for (enum hash hash = 0; !error && hash <= HASHES; hash++) {
         const struct kernel *kernel = hash < HASHES ? crypt_kernel(hash, simd) : NULL;
         size_t n = 0, alone;
         for (size_t i = 0; i < count; i++)
-            if (crypt_job_hash(jobs[i], &blocks) == hash)
+            if (hashes[i] == hash)
                 chosen[n++] = jobs[i];
         /* A job with all lanes to itself is better off with crypt_r. */
         alone = !kernel ? n : n % kernel->lanes == 1;
@@ -439,6 +479,7 @@ int crypt_batch_by(enum simd simd, struct crypt_job *const *jobs, size_t count) 
     }
     for (size_t i = 0; error && i < count; i++)
         explicit_bzero(jobs[i]->hash, CRYPT_OUTPUT_SIZE);
+    free(hashes);
     free(chosen);
     return error;
 }

@@ -22,4 +22,7 @@ int crypt_batch(struct crypt_job *const *jobs, size_t count);
 /* The same with the kernels that need no more than `simd`, which the processor must have. */
 int crypt_batch_by(enum simd simd, struct crypt_job *const *jobs, size_t count);
 
+/* Wipes what crypt_r left. */
+void crypt_wipe(struct crypt_data *data);
+
 #endif

@@ -207,10 +207,10 @@ static enum simd processor(void) {
 
 #endif
 
+static const char *const names[] = {"off", "avx2", "avx512"};
 static enum simd allowed;
 
 __attribute__((constructor)) static void at_load(void) {
-    static const char *const names[] = {"off", "avx2", "avx512"};
     const char *wanted = secure_getenv("VPOPMAIL_EXT_SIMD");
     allowed = processor();
     for (enum simd i = SIMD_OFF; wanted && i < allowed; i++)
@@ -220,4 +220,8 @@ __attribute__((constructor)) static void at_load(void) {
 
 enum simd crypt_simd(void) {
     return allowed;
+}
+
+const char *crypt_simd_name(void) {
+    return names[allowed];
 }

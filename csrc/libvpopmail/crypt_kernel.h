@@ -28,6 +28,7 @@ struct kernel {
 /* The most that the processor has and the environment's VPOPMAIL_EXT_SIMD (off, avx2 or avx512)
  * allowed when the library was loaded. */
 enum simd crypt_simd(void);
+const char *crypt_simd_name(void);
 /* The kernel that needs no more than that; NULL where there is none. */
 const struct kernel *crypt_kernel(enum hash hash, enum simd simd);
 

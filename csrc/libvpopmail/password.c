@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "crypt_batch.h"
+#include "crypt_queue.h"
 #include "error.h"
 #include "file.h"
 #include "include/vpopmail.h"
@@ -19,18 +20,9 @@
 #define SALT_BYTES 7       /* from which crypt_gensalt makes 8 characters */
 #define HASHED_AT_ONCE 512 /* a lane is idle at the end of so many at most */
 
-/* libxcrypt's crypt_r wipes what it worked in, but for the hash. Another's may not. */
-static void wipe(struct crypt_data *data) {
-#ifdef XCRYPT_VERSION_NUM
-    explicit_bzero(data->output, sizeof data->output);
-#else
-    explicit_bzero(data, sizeof *data);
-#endif
-}
-
 /* The hash, in `data`, which is to be wiped; NULL for a setting that crypt_r does not know. */
 static const char *crypt_in(struct crypt_data *data, const char *password, const char *setting) {
-    const char *hash = data ? crypt_r(password, setting, data) : NULL;
+    const char *hash = data ? crypt_joined(password, setting, data) : NULL;
     return hash && hash[0] != '*' ? hash : NULL;
 }
 
@@ -51,26 +43,50 @@ int password_hash(const char *password, struct buf *out) {
     if (hash)
         buf_str(out, hash);
     if (data)
-        wipe(data);
+        crypt_wipe(data);
     return hash && buf_c(out) ? VA_SUCCESS : VA_CRYPT_FAILED;
 }
 
-/* What many jobs at once are made of. */
+/* One of many jobs. */
 struct hashing {
     struct crypt_job job;
+    size_t check; /* which one it is for */
     char setting[CRYPT_GENSALT_OUTPUT_SIZE], hash[CRYPT_OUTPUT_SIZE];
 };
 
-static bool hash_some(const char *const *passwords, size_t count, struct hashing *each,
-                      struct buf *out) {
+static size_t at_once(size_t left) {
+    return left < HASHED_AT_ONCE ? left : HASHED_AT_ONCE;
+}
+
+/* Room for as many as are hashed at once; release() wipes it. */
+static struct hashing *make_room(size_t count) {
+    return malloc((count ? at_once(count) : 1) * sizeof(struct hashing));
+}
+
+static void release(struct hashing *each, size_t count) {
+    if (each)
+        explicit_bzero(each, at_once(count) * sizeof *each);
+    free(each);
+}
+
+static bool hash_some(struct hashing *each, size_t count) {
     struct crypt_job *jobs[HASHED_AT_ONCE];
+    for (size_t i = 0; i < count; i++) {
+        each[i].job.hash = each[i].hash;
+        jobs[i] = &each[i].job;
+    }
+    return crypt_batch(jobs, count) == 0;
+}
+
+static bool add_hashes(const char *const *passwords, size_t count, struct hashing *each,
+                       struct buf *out) {
     bool good = true;
     for (size_t i = 0; good && i < count; i++) {
-        each[i].job = (struct crypt_job){passwords[i], each[i].setting, each[i].hash};
-        jobs[i] = &each[i].job;
+        each[i].job.password = passwords[i];
+        each[i].job.setting = each[i].setting;
         good = make_setting(each[i].setting);
     }
-    good = good && crypt_batch(jobs, count) == 0;
+    good = good && hash_some(each, count);
     for (size_t i = 0; good && i < count; i++) {
         good = each[i].hash[0] != '*';
         buf_add(out, each[i].hash, strlen(each[i].hash) + 1);
@@ -79,23 +95,25 @@ static bool hash_some(const char *const *passwords, size_t count, struct hashing
 }
 
 int password_hash_many(const char *const *passwords, size_t count, struct buf *out) {
-    size_t room = (count < HASHED_AT_ONCE ? count : HASHED_AT_ONCE) * sizeof(struct hashing);
-    struct hashing *each = room ? malloc(room) : NULL;
+    struct hashing *each = make_room(count);
     size_t before = out->len;
-    bool good = each || !room;
-    for (size_t done = 0, some; good && done < count; done += some) {
-        some = count - done < HASHED_AT_ONCE ? count - done : HASHED_AT_ONCE;
-        good = hash_some(passwords + done, some, each, out);
-    }
-    if (each)
-        explicit_bzero(each, room);
-    free(each);
+    bool good = each;
+    for (size_t done = 0; good && done < count; done += at_once(count - done))
+        good = add_hashes(passwords + done, at_once(count - done), each, out);
+    release(each, count);
     if (good && !out->failed)
         return VA_SUCCESS;
     if (!out->failed)
         out->len = before;
     return VA_CRYPT_FAILED;
 }
+
+/* --- comparing ----------------------------------------------------------------------------------
+ */
+
+/* What is hashed with for whoever has no hash: what new hashes are made with. It is no hash itself,
+ * so nothing matches. */
+#define NOBODY "$6$........$"
 
 /* Compares in a time that depends on the lengths alone. */
 static bool same(const char *a, const char *b) {
@@ -108,18 +126,69 @@ static bool same(const char *a, const char *b) {
     return differs == 0;
 }
 
-bool password_matches(const char *password, const char *stored) {
-    if (stored[0] == '{') {
-        const char *end = strchr(stored, '}');
-        if (end)
-            stored = end + 1;
-    }
-    struct crypt_data *data = stored[0] ? per_thread_crypt() : NULL;
-    const char *hash = crypt_in(data, password, stored);
+static const char *without_scheme(const char *stored) {
+    const char *end = stored[0] == '{' ? strchr(stored, '}') : NULL;
+    return end ? end + 1 : stored;
+}
+
+bool password_matches(const char *password, const char *stored, bool equal_time) {
+    stored = without_scheme(stored);
+    struct crypt_data *data = stored[0] || equal_time ? per_thread_crypt() : NULL;
+    const char *hash = stored[0] ? crypt_in(data, password, stored) : NULL;
     bool match = hash && same(hash, stored);
+    if (!hash && equal_time)
+        (void)crypt_in(data, password, NOBODY);
     if (data)
-        wipe(data);
+        crypt_wipe(data);
     return match;
+}
+
+/* The next checks, as many as are hashed at once. */
+struct checks {
+    const char *hashes;
+    struct password_check *of;
+    size_t count;
+};
+
+/* Hashes the passwords that are not hashed yet: with what is stored, or `instead`. */
+static bool check_some(const struct checks *c, struct hashing *each, const char *instead) {
+    size_t jobs = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        const char *setting = instead ? instead : without_scheme(c->hashes + c->of[i].stored);
+        if (c->of[i].hashed || !setting[0])
+            continue;
+        each[jobs].check = i;
+        each[jobs++].job = (struct crypt_job){c->of[i].password, setting, NULL};
+    }
+    bool good = !jobs || hash_some(each, jobs);
+    for (size_t i = 0; good && i < jobs; i++) {
+        struct password_check *check = &c->of[each[i].check];
+        check->hashed = each[i].hash[0] != '*';
+        check->matches = check->hashed && same(each[i].hash, each[i].job.setting);
+    }
+    return good;
+}
+
+static bool any_stored(const struct checks *c) {
+    for (size_t i = 0; i < c->count; i++)
+        if (c->hashes[c->of[i].stored])
+            return true;
+    return false;
+}
+
+bool password_check_many(const char *hashes, struct password_check *checks, size_t count,
+                         bool equal_time) {
+    struct checks c = {hashes, checks, count};
+    if (!equal_time && !any_stored(&c))
+        return true;
+    struct hashing *each = make_room(count);
+    bool good = each;
+    for (size_t left = count; good && left; left -= c.count, c.of += c.count) {
+        c.count = at_once(left);
+        good = check_some(&c, each, NULL) && (!equal_time || check_some(&c, each, NOBODY));
+    }
+    release(each, count);
+    return good;
 }
 
 /* --- the policy ---------------------------------------------------------------------------------

@@ -12,8 +12,18 @@ int password_hash(const char *password, struct buf *out);
 /* The same for many at once in the lanes of a kernel: each hash is followed by a NUL. All or none.
  */
 int password_hash_many(const char *const *passwords, size_t count, struct buf *out);
-/* Whether the password is the one of a stored hash, which may begin with {SCHEME}. */
-bool password_matches(const char *password, const char *stored);
+/* Whether the password is the one of a stored hash, which may begin with {SCHEME}; "" is nobody's.
+ * With equal_time a stored hash that nothing matches takes as long as a new one would. */
+bool password_matches(const char *password, const char *stored, bool equal_time);
+/* The same for many at once, whose stored hashes are at places in `hashes`; false where memory ran
+ * out. */
+struct password_check {
+    const char *password;
+    size_t stored;
+    bool hashed, matches; /* false at first */
+};
+bool password_check_many(const char *hashes, struct password_check *checks, size_t count,
+                         bool equal_time);
 
 /* etc/password_strength.conf; without it everything is allowed. */
 #define POLICY_RULES 5

@@ -46,16 +46,16 @@ static void look_up(void) {
     (void)vauth_user(S("alice"), S("al.com"), S("secret-2"), S(""));
     /* From the files at first, then from copies of them. */
     for (int i = 0; i < 10; i++) {
-        expect("authenticate", vpopmail_authenticate("alice", "al.com", "secret-2"), 1);
-        expect("authenticate", vpopmail_authenticate("alice", "ex.com", "wrong"), 0);
-        expect("authenticate", vpopmail_authenticate("nobody", "ex.com", "wrong"), 0);
+        expect("authenticate", vpopmail_authenticate("alice", "al.com", "secret-2", 0), 1);
+        expect("authenticate", vpopmail_authenticate("alice", "ex.com", "wrong", 0), 0);
+        expect("authenticate", vpopmail_authenticate("nobody", "ex.com", "wrong", 1), 0);
     }
     char matches[3];
     const char many[] = "alice\0ex.com\0secret-2\0nobody\0no.com\0\0Alice\0AL.com\0secret-2";
-    expect("authenticate many", vpopmail_authenticate_many(many, 3, matches), 0);
+    expect("authenticate many", vpopmail_authenticate_many(many, 3, 0, matches), 0);
     expect("first and second", matches[0] == 1 && matches[1] == 0, 1);
     expect("third", matches[2], 1);
-    expect("authenticate none", vpopmail_authenticate_many(many, 0, matches), 0);
+    expect("authenticate none", vpopmail_authenticate_many(many, 0, 1, matches), 0);
     for (struct vqpasswd *pw = vauth_getall(S("ex.com"), 1, 1); pw; pw = vauth_getall(NULL, 0, 0))
         ;
     for (char *l = valias_select(S("info"), S("ex.com")); l; l = valias_select_next())

@@ -110,13 +110,13 @@ static void sign_in(struct worker *w) {
     char credentials[3 * ROOM], password[ROOM], matches[1];
     for (struct user *u = w->users; u < w->users + OWN; u++) {
         password_of(password, u->password);
-        expect(w, "sign in", vpopmail_authenticate(u->name, u->domain, password), u->there);
-        expect(w, "guess", vpopmail_authenticate(u->name, u->domain, "guess"), 0);
+        expect(w, "sign in", vpopmail_authenticate(u->name, u->domain, password, 0), u->there);
+        expect(w, "guess", vpopmail_authenticate(u->name, u->domain, "guess", 1), 0);
         expect(w, "vauth_user", vauth_user(u->name, u->domain, password, S("")) != NULL, u->there);
         size_t at = (size_t)snprintf(credentials, ROOM, "%s", u->name) + 1;
         at += (size_t)snprintf(credentials + at, ROOM, "%s", u->domain) + 1;
         (void)snprintf(credentials + at, ROOM, "%s", password);
-        expect(w, "many", vpopmail_authenticate_many(credentials, 1, matches), VA_SUCCESS);
+        expect(w, "many", vpopmail_authenticate_many(credentials, 1, 1, matches), VA_SUCCESS);
         expect(w, "match", matches[0], u->there);
     }
 }
@@ -203,8 +203,8 @@ static void contend(struct worker *w) {
         expect_either(w, "delete", vdeluser(S("both"), domain), VA_USER_DOES_NOT_EXIST);
         expect_either(w, "delete", vdeldomain(S("both.com")), VA_DOMAIN_DOES_NOT_EXIST);
     }
-    (void)vpopmail_authenticate("both", domain, ALL_SAME);
-    (void)vpopmail_authenticate("both", "both.com", ALL_SAME);
+    (void)vpopmail_authenticate("both", domain, ALL_SAME, 0);
+    (void)vpopmail_authenticate("both", "both.com", ALL_SAME, 0);
     (void)vadduser(S("both"), S("both.com"), S(ALL_SAME), S(""), 0);
     expect(w, "line", valias_insert(S("all"), domain, S("&all@else.where")), VA_SUCCESS);
     expect(w, "remake", vmkpasswd(domain), VA_SUCCESS);

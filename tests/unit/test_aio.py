@@ -37,7 +37,7 @@ def test_a_day_s_work(home: Home) -> None:
             f"user{n}" for n in range(4)
         ]
         assert [domain.name async for domain in aio.domains()] == ["example.com"]
-        user = await aio.authenticate("user1", "example.com", "s3cret-PW")
+        user = await aio.authenticate("user1", "example.com", "s3cret-PW", equal_time=True)
         assert user is not None
         assert (await aio.quota_usage(user)).messages == 0
         with pytest.raises(errors.NoSuchUser):

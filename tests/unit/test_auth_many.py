@@ -170,7 +170,7 @@ def test_nothing_is_read_before_it_is_asked_for() -> None:
     answers = v.auth_many(source)
     assert source.read == 0
     assert next(answers) is False
-    assert source.read <= 4 * 2 * len(os.sched_getaffinity(0))
+    assert source.read <= 8 * 2 * len(os.sched_getaffinity(0))
 
 
 def test_it_reads_no_further_than_it_says() -> None:
@@ -208,15 +208,15 @@ def test_slow_hashes_come_in_small_batches() -> None:
 
 def test_batches_become_smaller_too() -> None:
     source = many._Source(iter([]))
-    source.size = 8
-    batch = many._Batch(b"", 8)
-    for seconds, size in ((0.02, 4), (0.01, 4), (0.02, 2), (0.02, 1), (0.02, 1)):
+    source.size = 32
+    batch = many._Batch(b"", 32)
+    for seconds, size in ((0.02, 16), (0.01, 16), (0.02, 8), (0.02, 8)):
         batch.seconds = seconds
         source.learn(batch)
         assert source.size == size
     batch.seconds = 0.001
     source.learn(batch)  # it was no full batch of this size
-    assert source.size == 1
+    assert source.size == 8
 
 
 def test_memory_is_bounded() -> None:

@@ -164,6 +164,18 @@ def test_names(mail: Home, check: Check, name: str) -> None:
     assert os.getcwd() == api.user("alice", "example.com").directory
 
 
+@pytest.mark.parametrize("options", [[], ["--equal-time"]])
+def test_equal_time(check: Check, monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
+    asked: list[Any] = []
+
+    def sign_in(*_: Any, equal_time: bool) -> None:
+        asked.append(equal_time)
+
+    monkeypatch.setattr(api, "sign_in", sign_in)
+    assert check(ADDRESS, "guess", *options) == 1
+    assert asked == [bool(options)]
+
+
 def test_a_name_without_a_domain_and_no_default(check: Check) -> None:
     assert check("alice") == checkpassword.REFUSED
 

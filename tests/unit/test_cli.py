@@ -207,6 +207,11 @@ def test_passwords(run: Run, mail: Home, monkeypatch: pytest.MonkeyPatch, tmp_pa
     message = "vpopmail-ext: alice@example.com: no such user or another password\n"
     assert message.partition(": ")[2] == run("auth alice@example.com --password-env PW", 1)
     assert run("auth alice@example.com --password-env PW --json", 1) == "null\n"
+    asked = []
+    monkeypatch.setattr(api, "authenticate", lambda *_, equal_time: asked.append(equal_time))
+    for options in "", " --equal-time":
+        run(f"auth alice@example.com --password-env PW{options}", 1)
+    assert asked == [False, True]
 
 
 @pytest.mark.parametrize(

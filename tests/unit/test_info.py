@@ -49,6 +49,7 @@ def example(**changes: Any) -> v.Info:
         password_policy=True,
         user_name_max=64,
         gecos_max=64,
+        simd="avx2",
         qmail="/var/qmail",
         version="0.1.0",
     )
@@ -71,6 +72,7 @@ def test_rows_are_phpinfo_s_then_the_others() -> None:
         ("vpopmail aliases in SQL", "no"),
         ("vpopmail password policy", "yes"),
         ("vpopmail longest user name, gecos", "64, 64"),
+        ("passwords hashed in lanes", "avx2"),
         ("qmail dir", "/var/qmail"),
         ("vpopmail_ext version", "0.1.0"),
     ]
@@ -97,11 +99,11 @@ def test_info_of_what_is_linked() -> None:
 @pytest.mark.parametrize("bundled", [0, 1])
 def test_info_of_either_library(monkeypatch: pytest.MonkeyPatch, bundled: int) -> None:
     path = b"" if bundled else b"/home/lib/libvpopmail.a"
-    texts = [ffi.new("char[]", text) for text in (b"5.4.33", b"mysql", path)]  # type: ignore[call-arg]
+    texts = [ffi.new("char[]", text) for text in (b"5.4.33", b"mysql", path, b"off")]  # type: ignore[call-arg]
 
     def tell(out: Any) -> None:
         out.bundled, out.has_valias, out.uid, out.gid = bundled, 1, 89, 90
-        out.version, out.auth_module, out.path = texts
+        out.version, out.auth_module, out.path, out.simd = texts
         out.has_policy, out.max_user, out.max_gecos = 0, 32, 48
 
     names = ("vpx_home", "vpx_qmail", "vpx_free")
@@ -111,7 +113,7 @@ def test_info_of_either_library(monkeypatch: pytest.MonkeyPatch, bundled: int) -
     monkeypatch.setattr(module, "lib", library)
     info = v.info()
     assert (info.vpopmail_version, info.auth_module) == ("5.4.33", "mysql")
-    assert (info.uid, info.gid, info.sql_aliases) == (89, 90, True)
+    assert (info.uid, info.gid, info.sql_aliases, info.simd) == (89, 90, True, "off")
     assert (info.password_policy, info.user_name_max, info.gecos_max) == (False, 32, 48)
     if bundled:
         assert info.library == "bundled"
@@ -233,3 +235,13 @@ def test_programs_of_the_package_stand_in_for_those_of_an_installation(
     # One that is there counts, even where it leads nowhere.
     installed.symlink_to("missing")
     assert module.tool_path("vadddomain") == str(installed)
+
+
+def test_lanes_as_the_environment_allows() -> None:
+    tell = "import vpopmail_ext as v; print(v.info().simd)"
+    names = ["off", "avx2", "avx512"]
+    most = run("-c", tell, VPOPMAIL_EXT_SIMD="").stdout.strip()
+    for wanted in names:
+        chosen = run("-c", tell, VPOPMAIL_EXT_SIMD=wanted).stdout.strip()
+        assert names.index(chosen) == min(names.index(wanted), names.index(most))
+    assert run("-c", tell, VPOPMAIL_EXT_SIMD="nonsense").stdout.strip() == most

@@ -139,8 +139,13 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters_are_php_s(name: str) -> None:
-    signature = inspect.signature(getattr(v, f"vpopmail_{name}"))
-    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    parameters = inspect.signature(getattr(v, f"vpopmail_{name}")).parameters.values()
+    # A keyword of Python's alone, as equal_time, stands in no script.
+    bare = [
+        p.replace(annotation=inspect.Parameter.empty)
+        for p in parameters
+        if p.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
     assert ", ".join(map(str, bare)) == PARAMETERS[name]
 
 
@@ -413,7 +418,12 @@ def test_auth_user_never_warns_and_leaves_success(
 )
 def test_auth_user_converts(library: Library, arguments: Any, texts: tuple[bytes, ...]) -> None:
     v.vpopmail_auth_user(*arguments)
-    assert library.calls == [("vpx_auth_user", *texts)]
+    assert library.calls == [("vpx_auth_user", *texts, False)]
+
+
+def test_auth_user_passes_equal_time_on(library: Library) -> None:
+    v.vpopmail_auth_user("u", "d.com", "pw", equal_time=True)
+    assert library.calls == [("vpx_auth_user", b"u", b"d.com", b"pw", True)]
 
 
 def test_alias_get(library: Library) -> None:

@@ -7,7 +7,7 @@ import sys
 from vpopmail_ext import api
 from vpopmail_ext.cli import passwords
 from vpopmail_ext.cli.output import clean, show_json, split_address
-from vpopmail_ext.cli.parser import Commands, Options, add_address, command
+from vpopmail_ext.cli.parser import Commands, Options, add_address, add_equal_time, command
 
 
 def add(commands: Commands) -> None:
@@ -22,11 +22,13 @@ def add(commands: Commands) -> None:
     )
     add_address(made)
     passwords.add_options(made)
+    add_equal_time(made)
 
 
 def _auth(options: Options) -> int:
     name, domain = split_address(options.address)
-    user = api.authenticate(name, domain, passwords.read(options, new=False))
+    password = passwords.read(options, new=False)
+    user = api.authenticate(name, domain, password, equal_time=options.equal_time)
     if options.json:
         show_json(user)
     elif user is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from vpopmail_ext import checkpassword
-from vpopmail_ext.cli.parser import Commands, Options, command
+from vpopmail_ext.cli.parser import Commands, Options, add_equal_time, command
 
 
 def add(commands: Commands) -> None:
@@ -22,8 +22,11 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="tell Dovecot uid and gid instead of taking them on, and answer its look-ups",
     )
+    add_equal_time(made)
     made.add_argument("program", metavar="PROGRAM", nargs=argparse.REMAINDER)
 
 
 def _run(options: Options) -> int:
-    return checkpassword.run(options.program, dovecot=options.dovecot)
+    return checkpassword.run(
+        options.program, dovecot=options.dovecot, equal_time=options.equal_time
+    )

@@ -64,6 +64,15 @@ def add_address(made: Parser) -> None:
     made.add_argument("address", metavar="ADDRESS", help="user@domain")
 
 
+def add_equal_time(made: Parser) -> None:
+    """Add the option ``--equal-time``."""
+    made.add_argument(
+        "--equal-time",
+        action="store_true",
+        help="take as long for a user who is not there as for a wrong password",
+    )
+
+
 def add_yes(made: Parser) -> None:
     """Add the option ``--yes``, which stands for the answer to the question."""
     made.add_argument("--yes", action="store_true", help="do it without a question")

@@ -145,10 +145,15 @@ int vpopmail_bulk_refused(const struct vpopmail_bulk *b, char **data, size_t *si
 int vpopmail_bulk_make(struct vpopmail_bulk *b, size_t from, size_t count);
 int vpopmail_bulk_commit(struct vpopmail_bulk *b);
 void vpopmail_bulk_close(struct vpopmail_bulk *b);
-/* 1 where the password is the user's, else 0. */
-int vpopmail_authenticate(const char *user, const char *domain, const char *password);
+/* 1 where the password is the user's, else 0. With equal_time a user who is not there, or has no
+ * hash that anything matches, takes as long as a wrong password of an account of today ($6$). */
+int vpopmail_authenticate(const char *user, const char *domain, const char *password,
+                          int equal_time);
 /* The same for many: a user, domain and password for each, each followed by a NUL. All are looked
  * up, then all passwords are hashed. 1 or 0 for each in matches; 0 or VA_MEMORY_ALLOC_ERR. */
-int vpopmail_authenticate_many(const char *credentials, size_t count, char *matches);
+int vpopmail_authenticate_many(const char *credentials, size_t count, int equal_time,
+                               char *matches);
+/* Whose registers many passwords are hashed in side by side: avx512, avx2, or off. */
+const char *vpopmail_simd(void);
 
 #endif
