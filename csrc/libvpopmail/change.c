@@ -15,6 +15,7 @@
 #define PLACE ":"      /* the same, of a directory on the way to a tree's place */
 #define TREE ":"       /* before a tree's name: no file's begins so */
 #define JOURNAL_MAX (64L << 20)
+#define DIRS_MAX 64 /* each takes a descriptor, which a journal that lies could use up */
 #define PLAIN_PREFIX                                                                               \
     ".tmp:" /* no user's name has a colon, so no user's directory is in the way                    \
              */
@@ -683,7 +684,7 @@ static int load_dir(struct change *c, struct span line) {
     if (!take_identity(&line, &told))
         return -EBADMSG;
     bool outside = line.len && line.data[0] == '/';
-    if (!is_dir_path(&c->journal, line))
+    if (!is_dir_path(&c->journal, line) || c->dir_count > DIRS_MAX)
         return -EBADMSG;
     char *path = span_dup(line);
     int fd = !path ? -ENOMEM : outside ? walk_dir(AT_FDCWD, path) : -1;

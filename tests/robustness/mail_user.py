@@ -8,7 +8,8 @@
   fs.protected_hardlinks is off a user can make those; here root did.
 
 Each victim is exchanged (renameat2) for a link, symbolic or planted, or for a directory of such
-links, and after a moment back. It goes on until its input ends, then says how many it exchanged.
+links, a journal for one that tells of files outside, and after a moment back. It goes on until its
+input ends, then says how many it exchanged.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class MailUser:
         bait = victim.parent / f".bait{self.random.randrange(1 << 30)}"
         planted = None
         kind = self.random.randrange(4)
-        if kind == 0 and self.planted:
+        if victim.name in (".tmp:ready", ".tmp:change"):
+            bait.write_bytes(self.journal(victim.parent))
+        elif kind == 0 and self.planted:
             bait = planted = self.random.choice(self.planted)
         elif kind == 1:
             self.directory(bait)
@@ -65,6 +68,24 @@ class MailUser:
             exchange(bait, victim)
         if bait != planted:
             shutil.rmtree(bait) if bait.is_dir() and not bait.is_symlink() else bait.unlink()
+
+    def journal(self, directory: Path) -> bytes:
+        """Return a journal of a change (change.h) that would be completed outside."""
+        lines = []
+        for path in (Path(each) for each in self.random.sample(self.outside, 3)):
+            try:
+                status = path.stat()
+                told = (
+                    f"{status.st_ino} 0 {status.st_mtime_ns // 10**9} {status.st_mtime_ns % 10**9}"
+                )
+            except OSError:
+                told = "1 2 3 4"
+            lead = "../" * len(directory.parts) + str(path).lstrip("/")
+            lines += [f"in {told} {path}", f"in {told} {lead}", f"in {told} alice/bait"]
+            lines += [f"drop 0 {told} {lead}", f"drop 1 {told} secret", "remove 1 0 0 0 0 vpasswd"]
+            lines += [f"add 0 {told} {lead}/new1", f"replace 1 {told} lastauth"]
+        self.random.shuffle(lines)
+        return "\0".join([*lines, ""]).encode()
 
     def directory(self, path: Path) -> None:
         """Make a directory in which all that root may look for leads outside."""

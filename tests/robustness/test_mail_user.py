@@ -154,7 +154,7 @@ def victims(home: Any) -> list[str]:
     domain = home.path / "domains" / DOMAIN
     names = ("vpasswd", "vpasswd.cdb", ".vpasswd.lock", ".dir-control", ".dir_control_free")
     names += (".qmail-info", ".qmail-default", ".qmailadmin-limits", "alice", "new1", "0")
-    names += tuple(f".tmp:{name}" for name in names)
+    names += tuple(f".tmp:{name}" for name in (*names, "change", "ready"))
     alice = ("Maildir", "lastauth", "Maildir/cur", "Maildir/new", "Maildir/maildirsize")
     etc = ("vlimits.default", "password_strength.conf", "defaultdomain")
     return [
