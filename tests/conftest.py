@@ -64,23 +64,28 @@ def scratch_home(top: Path) -> Home:
 
 
 def compiled_in_home() -> Home:
-    """Empty the installation that the linked real library has compiled in: the container's."""
-    if not os.environ.get("VPOPMAIL_TEST_ROOT"):
-        pytest.skip("the home of a real libvpopmail is emptied in tests/container.sh alone")
+    """Lay out anew the installation that the linked real library has compiled in."""
+    if not INSTALLATION.is_dir():
+        pytest.skip("the home of a real libvpopmail is laid out in tests/container.sh alone")
     linked = vpopmail_ext.info()
     home = Home(Path(linked.home), Path(linked.qmail), *domain_ids())
-    for top, kept in ((home.path, INSTALLED), (home.qmail, {"bin"})):
+    for top, of, names in ((home.path, "home", INSTALLED), (home.qmail, "qmail", ("bin",))):
+        top.mkdir(parents=True, exist_ok=True)
+        top.chmod(0o755)
         for path in top.iterdir():
-            if path.name not in kept:
-                remove(path)
-    for path in (home.path / "etc").iterdir():
-        if path.name not in DEPS:
             remove(path)
+        for name in names:
+            shutil.copytree(INSTALLATION / of / name, top / name)
+    for path in (home.path / "etc").iterdir():
+        if path.name not in KEPT:
+            path.unlink()
     return fill(home)
 
 
-INSTALLED = {"bin", "etc", "include", "lib"}
-DEPS = {"inc_deps", "lib_deps"}
+INSTALLATION = Path("/srv/installation")
+"""Where tests/container.sh shows what is to be copied."""
+INSTALLED = ("bin", "etc", "include", "lib")
+KEPT = {"inc_deps", "lib_deps", "vpopmail.mysql"}
 
 
 def remove(path: Path) -> None:

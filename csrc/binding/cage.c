@@ -36,6 +36,7 @@ static struct {
     int refused;
     int looks;
     void (*on_fork)(void);
+    void (*after)(void);
     /* The call: what is done and what came of it. */
     void (*work)(void *);
     void *argument;
@@ -180,8 +181,16 @@ _Noreturn void cage_leave(int status) {
     longjmp(out, 1);
 }
 
+void cage_afterwards(void (*work)(void)) {
+    if (inside && getpid() == process)
+        cage.after = work;
+    else
+        work();
+}
+
 static void do_work(void) {
     cage.exited = false;
+    cage.after = NULL;
     if (setjmp(out) == 0) {
         inside = true;
         if (cage.work)
@@ -190,6 +199,8 @@ static void do_work(void) {
         cage.exited = true;
     }
     inside = false;
+    if (cage.after)
+        cage.after();
     close_left();
     collect_words();
     (void)!chdir("/");

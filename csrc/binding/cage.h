@@ -25,6 +25,9 @@ void cage_on_fork(void (*work)(void));
 bool cage_is_here(void);
 /* Ends the work that the cage does, or the library's own forked child. Only there. */
 _Noreturn void cage_leave(int status);
+/* Has work() done once, after the work that the cage does; at once in the library's own forked
+ * child. Only there. */
+void cage_afterwards(void (*work)(void));
 /* Whether the other end of a connection that the library keeps has closed it. Only there. */
 bool cage_lost_connection(void);
 /* Puts words among what the library has printed. Only there. */

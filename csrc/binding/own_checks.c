@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@
 #define VPASSWD_LINE_MAX 600
 
 #define VPASSWD_CDB "vpasswd.cdb"
+#define LIMITS ".qmailadmin-limits"
 
 /* What lies at NAME is missing or a file that the domain has for itself alone. */
 static int check_file(int dir, const char *name) {
@@ -37,6 +39,50 @@ static int check_file(int dir, const char *name) {
 
 /* --- domains ------------------------------------------------------------------------------------
  */
+
+/* Whether qmail-newu, which gives up at the first other line, and the library's buffers take it. */
+static bool is_assign_line(struct span line) {
+    const char *colon = line.len ? memchr(line.data, ':', line.len) : NULL;
+    size_t colons = 0;
+    for (size_t i = 0; i < line.len; i++)
+        colons += line.data[i] == ':';
+    return colon > line.data && colons > 6 && line.len <= ASSIGN_LINE_MAX &&
+           !memchr(line.data, '\0', line.len);
+}
+
+static int check_assign(const struct home *home) {
+    struct buf text = {0}, words = {0};
+    int code = assign_read(home, &text);
+    struct span rest = {text.data, text.len}, line;
+    unsigned long number = 0;
+    while (code == VA_SUCCESS && span_line(&rest, &line) && (!line.len || line.data[0] != '.')) {
+        number++;
+        if (!is_assign_line(line))
+            code = VA_COULD_NOT_UPDATE_FILE;
+    }
+    if (code == VA_COULD_NOT_UPDATE_FILE) {
+        buf_fmt(&words, "%s/users/assign: line %lu is malformed; correct or delete it\n",
+                home->qmail, number);
+        cage_say(words.data, words.len);
+    }
+    buf_free(&text);
+    buf_free(&words);
+    return code;
+}
+
+/* What the library would give up at when it has changed one half: 0 or a code. */
+static int check_qmail(const struct home *home) {
+    static const char *const names[] = {"rcpthosts", "morercpthosts", "virtualdomains", "locals"};
+    int code = check_assign(home);
+    int control = home_dir(home->qmail, "control");
+    for (size_t i = 0; i < sizeof names / sizeof *names && code == VA_SUCCESS; i++) {
+        struct stat st;
+        if (control >= 0 && fstatat(control, names[i], &st, 0) == 0 && S_ISDIR(st.st_mode))
+            code = VA_COULD_NOT_UPDATE_FILE;
+    }
+    fd_close(control);
+    return code;
+}
 
 static int check_line(const char *name, const char *real, unsigned uid, unsigned gid,
                       const char *path) {
@@ -66,10 +112,24 @@ static int check_count(const struct home *home, uid_t uid, struct buf *place) {
     return code;
 }
 
+static int is_link(const char *path, const struct stat *st, int type, struct FTW *at) {
+    (void)path, (void)st, (void)at;
+    return type == FTW_SL;
+}
+
+/* A directory becomes the domain's with all that is below it, and the library follows links there;
+ * a file, or a link, is not what the library takes it for. */
+static int check_tree_to_be(const char *path) {
+    struct stat st;
+    if (lstat(path, &st))
+        return VA_SUCCESS;
+    return S_ISDIR(st.st_mode) && nftw(path, is_link, 16, FTW_PHYS) == 0 ? VA_SUCCESS
+                                                                         : VA_ILLEGAL_USERNAME;
+}
+
 static int check_new_path(const struct home *home, const char *name, const char *dir, unsigned uid,
                           unsigned gid) {
     struct buf place = {0}, path = {0};
-    struct stat st;
     int code = check_count(home, uid, &place);
     buf_fmt(&path, "%s/" DOMAINS_DIR "/", dir);
     buf_span(&path, (struct span){place.data, place.len});
@@ -78,9 +138,8 @@ static int check_new_path(const struct home *home, const char *name, const char 
         code = VA_MEMORY_ALLOC_ERR;
     if (code == VA_SUCCESS)
         code = check_line(name, name, uid, gid, path.data);
-    /* A directory becomes the domain's; a link, or a file, is not what the library takes it for. */
-    if (code == VA_SUCCESS && lstat(path.data, &st) == 0 && !S_ISDIR(st.st_mode))
-        code = VA_ILLEGAL_USERNAME;
+    if (code == VA_SUCCESS)
+        code = check_tree_to_be(path.data);
     buf_free(&place);
     buf_free(&path);
     return code;
@@ -103,6 +162,8 @@ int own_check_add_domain(const char *domain, const char *dir, unsigned uid, unsi
     if (code == VA_SUCCESS && strlen(dir) > MAX_PW_DIR)
         code = VA_DIR_TOO_LONG;
     if (code == VA_SUCCESS)
+        code = check_qmail(&home);
+    if (code == VA_SUCCESS)
         code = check_new_path(&home, name, dir, uid, gid);
     domain_free(&found);
     home_release(&home);
@@ -123,6 +184,8 @@ int own_check_alias_domain(const char *alias_domain, const char *real_domain) {
     if (there)
         code = there > 0 ? check_line(alias_domain, found.name, found.uid, found.gid, found.path)
                          : there;
+    if (there > 0 && code == VA_SUCCESS)
+        code = check_qmail(&home);
     domain_free(&found);
     home_release(&home);
     free(real);
@@ -154,6 +217,8 @@ int own_check_del_domain(const char *domain) {
     if (there < 0)
         code = there;
     if (there > 0)
+        code = check_qmail(&home);
+    if (there > 0 && code == VA_SUCCESS)
         code = check_count(&home, found.uid, NULL);
     if (there > 0 && code == VA_SUCCESS && !strcmp(found.name, name))
         code = check_tree(&found);
@@ -186,19 +251,26 @@ static int check_domain(const struct session *s) {
 static int check_files(const struct session *s) {
     static const char *const names[] = {"vpasswd",           VPASSWD_CDB,
                                         ".vpasswd.lock",     ".dir-control",
-                                        ".dir_control_free", ".dir_control_free.lock",
-                                        ".qmailadmin-limits"};
+                                        ".dir_control_free", ".dir_control_free.lock"};
     int code = VA_SUCCESS;
     for (size_t i = 0; i < sizeof names / sizeof *names && code == VA_SUCCESS; i++)
         code = check_file(s->store.dir, names[i]);
+    if (code == VA_SUCCESS)
+        code = check_file(s->store.dir, LIMITS);
+    if (code == VA_COULD_NOT_UPDATE_FILE && check_file(s->store.dir, LIMITS) == code)
+        code = VA_CANNOT_READ_LIMITS;
     if (code == VA_SUCCESS && dir_control_mend(s->store.dir, s->store.uid, s->store.gid))
         code = VA_COULD_NOT_UPDATE_FILE;
     return code;
 }
 
+/* Whether the library's buffers and strings hold all of it. */
+static bool is_whole(struct span line) {
+    return line.len <= VPASSWD_LINE_MAX && !memchr(line.data, '\0', line.len);
+}
+
 static bool is_sound(struct span line, struct account *a) {
-    return line.len <= VPASSWD_LINE_MAX && !memchr(line.data, '\0', line.len) &&
-           account_parse(a, line) && a->name.len > 0;
+    return is_whole(line) && account_parse(a, line) && a->name.len > 0;
 }
 
 /* The number of the first line that is not sound; 0 for none. */
@@ -232,7 +304,7 @@ static int check_store(const struct session *s) {
 static int find_account(const struct session *s, struct account *a) {
     struct buf value = {0};
     int found = store_find(&s->store, s->user, a);
-    if (found > 0 && a->text.len > VPASSWD_LINE_MAX)
+    if (found > 0 && !is_whole((struct span){a->text.data, a->text.len}))
         found = -EPROTO;
     if (found == 0) {
         int fd = file_open(s->store.dir, VPASSWD_CDB, NULL);

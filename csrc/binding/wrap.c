@@ -184,13 +184,13 @@ _Noreturn void __wrap_exit(int status) {
 }
 
 /* The library signals every process whose line in ps holds the text qmail-send; here only one that
- * runs that program is told to read its files again. */
+ * runs that program is told, once all is written, to read its files again. */
 int __real_kill(pid_t pid, int signal);
 int __wrap_kill(pid_t pid, int signal);
 int __wrap_kill(pid_t pid, int signal) {
     if (!cage_is_here() || signal != SIGHUP)
         return __real_kill(pid, signal);
-    own_reread_qmail();
+    cage_afterwards(own_reread_qmail);
     return 0;
 }
 

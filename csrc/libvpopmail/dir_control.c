@@ -285,9 +285,10 @@ int dir_control_mend(int dir, uid_t uid, gid_t gid) {
     int error = file_read(dir, NAME, &text);
     if (!error && !parse((struct span){text.data, text.len}, &s))
         error = save(dir, uid, gid, &s, &c);
+    buf_clear(&text);
     if (!error || error == -ENOENT)
         error = file_read(dir, FREE, &text);
-    if (!error)
+    if (!error || error == -ENOENT)
         error = mend_free(dir, &c, &text);
     if (!error && c.count)
         error = change_make(&c);

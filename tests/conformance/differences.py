@@ -93,6 +93,7 @@ _USER_DIRECTORIES = ("", "/Maildir", "/Maildir/cur", "/Maildir/new", "/Maildir/t
 _ASSIGN = "/var/qmail/users/assign"
 _RCPTHOSTS = "/var/qmail/control/rcpthosts"
 _MORERCPTHOSTS = "/var/qmail/control/morercpthosts"
+_VIRTUALDOMAINS = "/var/qmail/control/virtualdomains"
 _EXAMPLE = "/home/vpopmail/domains/example.com"
 
 
@@ -248,12 +249,59 @@ DIFFERENCES: Final = {
 
 _COUNT_IN_HOME = "/home/vpopmail/domains/.dir-control"
 
+
+def _count(users: int) -> File:
+    return _owned(f"{users}\n0\n3\n0 0 0\n61 61 61\n0 2 2\n0 0 0\n\n")
+
+
+def _domains(*names: str) -> dict[str, File]:
+    """What tells which domains there are."""
+    return {
+        _COUNT_IN_HOME: _count(len(names)),
+        _ASSIGN: _assign(*map(_assign_line, names)),
+        _RCPTHOSTS: _qmail_file("".join(f"{name}\n" for name in names)),
+        _VIRTUALDOMAINS: _qmail_file("".join(f"{name}:{name}\n" for name in names)),
+    }
+
+
+def _row_7_with_real() -> dict[tuple[str, int], Difference]:
+    """A domain of 96 bytes is refused, and so is not there later."""
+    path = f"/home/vpopmail/domains/{'a' * 92}.com"
+    made = [path, f"{path}/.qmail-default", "/var/qmail/users/cdb", "/var/qmail/users/cdb.tmp"]
+    as_before = dict.fromkeys([*_domains(), *made])
+    refused = Difference((7,), **_failed("domain name too long (max=96)"), changed=as_before)
+    before, after = ["a.bc", "b." + "c" * 63, ".lead.com"], "x.y.z.museum"
+    later = {
+        16: [*before, after],
+        22: ["1.2.3.44", *before, after],
+        23: ["1.2.3.44", *before, "xn--bcher-kva.example", after],
+    }
+    return {
+        ("domain_names", 14): refused,
+        **{
+            ("domain_names", call): Difference((7,), changed=_domains(*names))
+            for call, names in later.items()
+        },
+    }
+
+
+def _a_user_named_like_a_file() -> dict[tuple[str, int], Difference]:
+    """It is refused before the count goes up."""
+    count = f"{_EXAMPLE}/.dir-control"
+    later = {call: Difference((), changed={count: _count(call - 16)}) for call in range(37, 41)}
+    expected = {36: Difference((), changed={count: None}), **later}
+    return {("user_names", call): expected[call] for call in expected}
+
+
 WITH_OWN_IDS: Final = {
-    ("domain_dirs", 2): Difference(
-        (), changed={_COUNT_IN_HOME: _owned("2\n0\n3\n0 0 0\n61 61 61\n0 2 2\n0 0 0\n\n")}
-    ),
-    ("domain_dirs", 4): Difference(
-        (), changed={_COUNT_IN_HOME: _owned("1\n0\n3\n0 0 0\n61 61 61\n0 2 2\n0 0 0\n\n")}
-    ),
+    ("domain_dirs", 2): Difference((), changed={_COUNT_IN_HOME: _count(2)}),
+    ("domain_dirs", 4): Difference((), changed={_COUNT_IN_HOME: _count(1)}),
 }
 """Where all ids are one: a domain of another user's is vpopmail's there, and counted with its."""
+
+WITH_REAL: Final = {
+    **dict.fromkeys(_row_20(), Difference(())),
+    **_row_7_with_real(),
+    **_a_user_named_like_a_file(),
+}
+"""Where a real library is linked, in place of what is expected of the bundled one."""

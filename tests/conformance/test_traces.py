@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conformance import hashes, tree
-from tests.conformance.differences import DIFFERENCES, Difference
+from tests.conformance.differences import DIFFERENCES, WITH_REAL, Difference
 from tests.conformance.replay import (
     Call,
     Outcome,
@@ -59,6 +59,14 @@ def test_each_difference_differs_from_the_trace() -> None:
     calls = {(name, call.number): call for name, call in CALLS}
     idle = [key for key in DIFFERENCES if not _differs(calls[key])]
     assert idle == []
+
+
+def test_each_difference_of_a_real_library_differs_from_the_bundled_one_s() -> None:
+    for name in {name for name, _ in WITH_REAL}:
+        bundled, real = load(name, Place()), load(name, Place(), real=True)
+        for key, (one, other) in enumerate(zip(bundled.calls, real.calls, strict=True)):
+            same = not one.function or _expectation(one) == _expectation(other)
+            assert same is ((name, key) not in WITH_REAL), (name, key)
 
 
 def test_every_move_of_the_working_directory_is_named() -> None:

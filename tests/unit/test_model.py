@@ -19,7 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import vpopmail_ext as v
 from tests import cdb
 from tests.conformance import hashes
-from tests.conftest import Home, domain_ids
+from tests.conftest import Home, compiled_in_home, scratch_home
+from tests.linked import REAL
 
 TEXTS = {
     0: "Success",
@@ -137,15 +138,9 @@ class Calls(RuleBasedStateMachine):
         super().__init__()
         self.scratch = tempfile.TemporaryDirectory(dir=MEMORY)
         top = Path(self.scratch.name)
-        self.home = Home(top / "vpopmail", top / "qmail", *domain_ids())
+        self.home = compiled_in_home() if REAL else scratch_home(top)
         self.second = top / "mail"
-        for directory in ("domains", "etc"):
-            (self.home.path / directory).mkdir(parents=True)
-        for directory in ("users", "control"):
-            (self.home.qmail / directory).mkdir(parents=True)
         self.second.mkdir()
-        os.chown(self.home.path / "domains", self.home.uid, self.home.gid)
-        (self.home.path / "etc/password_strength.conf").write_text("Length >= 1\n")
         v.configure(self.home.path, self.home.qmail)
         self.domains: dict[str, Domain] = {}
         self.names: dict[str, Domain] = {}
