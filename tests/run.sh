@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What `make test` does: builds the bundled library into the container's /home/vpopmail, links the module
 # with it, runs pytest there; then the same once more with AddressSanitizer and
-# UndefinedBehaviorSanitizer.
+# UndefinedBehaviorSanitizer. Without arguments it runs what has threads, and all traces, under
+# ThreadSanitizer as well.
 # Usage: tests/run.sh [--integration] PYTHON [PYTEST ARGUMENT…]
 # --integration: what `make test-integration` does instead, tests/integration beside other servers.
 set -euo pipefail
@@ -24,32 +25,42 @@ inside() { # FLAVOUR PYTHON [ARGUMENT…]
     export VPOPMAIL_HOME=$prefix/home/vpopmail QMAIL_HOME=$prefix/var/qmail
     # Elsewhere than as root in the container there are no other ids than our own.
     [ "${VPOPMAIL_TEST_ROOT:-}" = root ] || build+=(--uid "$(id -u)" --gid "$(id -g)")
-    if [ "$flavour" = sanitized ]; then
+    local sanitize='' libraries status=0
+    case $flavour in
+    sanitized) sanitize=address,undefined libraries='asan ubsan' ;;
+    thread) sanitize=thread libraries=tsan ;;
+    *) set -- --cov --cov-report=term "$@" ;;
+    esac
+    if [ "$sanitize" ]; then
         # A copy of the tree, so that the module there is not taken for the plain one.
-        rm -rf build/sanitized && mkdir -p build/sanitized
-        tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git . | tar -x -C build/sanitized
-        cd build/sanitized
-        build+=(--sanitize address,undefined)
-        export VPOPMAIL_EXT_SANITIZE=address,undefined
-    else
-        set -- --cov --cov-report=term "$@"
+        rm -rf "build/$flavour" && mkdir -p "build/$flavour"
+        tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git . | tar -x -C "build/$flavour"
+        cd "build/$flavour"
+        build+=(--sanitize "$sanitize")
+        export VPOPMAIL_EXT_SANITIZE=$sanitize
     fi
     "${build[@]}"
     "$python" setup.py -q build_ext --inplace
-    if [ "$flavour" = sanitized ]; then
+    if [ "$sanitize" ]; then
         local preload
-        # libcrypt too: libasan looks for the functions that it wraps when the process starts.
-        preload=$(for name in asan ubsan crypt; do printf '%s:' "$(gcc -print-file-name=lib$name.so)"; done)
+        # libcrypt too: a sanitizer looks for the functions that it wraps when the process starts.
+        preload=$(for name in $libraries crypt; do printf '%s:' "$(gcc -print-file-name="lib$name.so")"; done)
         # Python itself does not free all it has at its end; leaks are looked for elsewhere.
         export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-        export PYTHONMALLOC=malloc VPOPMAIL_TEST_SANITIZED=1
+        # Python's own reads and writes are not looked at, its locks are.
+        export TSAN_OPTIONS="ignore_noninstrumented_modules=1 die_after_fork=0 log_path=$PWD/race"
+        export VPOPMAIL_TEST_SANITIZED=1
+        [ "$flavour" = thread ] || export PYTHONMALLOC=malloc
         # What is Python alone says nothing about the C, and takes long there.
-        if [ $# -eq 0 ]; then
+        if [ "$flavour" = sanitized ] && [ $# -eq 0 ]; then
             for name in aio backend cli command_documents documents errors extension find import migrate probe; do
                 set -- "$@" --ignore "tests/unit/test_$name.py"
             done
         fi
-        LD_PRELOAD=$preload "$python" -m pytest -q "$@"
+        LD_PRELOAD=$preload "$python" -m pytest -q "$@" || status=$?
+        # A process that has seen a race ends with 66, and a report for each.
+        cat race.* >&2 2>/dev/null && status=66
+        return "$status"
     else
         "$python" -m pytest -q "$@"
     fi
@@ -79,3 +90,7 @@ if [ "$integration" ]; then
 fi
 ("${runner[@]}" plain "$python" "$@")
 ("${runner[@]}" sanitized "$python" "$@")
+if [ $# -eq 0 ]; then
+    threads=(robustness/test_threads.py robustness/test_cache.py unit/test_auth_many.py)
+    ("${runner[@]}" thread "$python" tests/conformance "${threads[@]/#/tests/}" -k "not comparer")
+fi
