@@ -8,10 +8,20 @@ import json
 import subprocess
 import sys
 
-from bench.common import TOP, about, opened, table
+from bench.common import TOP, about, limits_table, opened, table
 from bench.readme import write
 
-SCRIPTS = ("auth_unknown", "auth_known", "auth_threads", "auth_many", "import_time")
+SCRIPTS = (
+    "auth_unknown",
+    "auth_known",
+    "auth_threads",
+    "auth_many",
+    "users",
+    "add_users",
+    "add_domain",
+    "aliases",
+    "import_time",
+)
 RESULTS = TOP / "bench/results.json"
 
 
@@ -31,7 +41,7 @@ def main() -> int:
     results = {**about(reference), "rows": found}
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     write(TOP / "README.md", results)
-    print("\n".join(table(found)))
+    print("\n".join([*table(found), "", *limits_table(found)]))
     return 1 if any(row["met"] is False for row in found) else 0
 
 

@@ -43,6 +43,13 @@ class Row:
     of: str  # "ratio": the target is for ours / reference; "value": for ours itself
     at_most: float | None = None
     at_least: float | None = None
+    limit: float | None = None
+    """What nothing that does this work can be below, measured in the same run."""
+    limit_is: str = ""
+
+    def above(self, limit: float, limit_is: str) -> Row:
+        """Return the same with a physical limit, in the row's unit."""
+        return replace(self, limit=limit, limit_is=limit_is)
 
     @property
     def ratio(self) -> float | None:
@@ -59,6 +66,7 @@ class Row:
         return self.at_least is None or number >= self.at_least
 
     def as_json(self) -> dict[str, object]:
+        """Return what results.json has of it."""
         return {**asdict(self), "ratio": self.ratio, "met": self.met}
 
 
@@ -294,7 +302,8 @@ def main(rows: Callable[[Bench], Iterable[Row]]) -> None:
     if "--json" in sys.argv[1:]:
         json.dump([row.as_json() for row in found], sys.stdout)
     else:
-        print("\n".join(table([row.as_json() for row in found])))
+        told = [row.as_json() for row in found]
+        print("\n".join([*table(told), "", *limits_table(told)]))
 
 
 def _number(value: object) -> str:
@@ -324,6 +333,41 @@ def table(rows: Iterable[Mapping[str, object]]) -> list[str]:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def limits_table(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """Return the lines of a table of what remains above each row's physical limit."""
+    lines = ["| work | ours | nothing can be below | times that |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        ours, limit, unit = row["ours"], row["limit"], row["unit"]
+        if limit is None:
+            continue
+        assert isinstance(ours, float)
+        assert isinstance(limit, float)
+        cells = [
+            str(row["work"]),
+            f"{_number(ours)} {unit}",
+            f"{_number(limit)} {unit}: {row['limit_is']}",
+            _number(ours / limit),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def write_through(directory: Path, sizes: Iterable[int]) -> None:
+    """Write files of these sizes as a change is written: synced, renamed, the directory synced."""
+    made = []
+    for number, size in enumerate(sizes):
+        made.append(os.open(directory / f".tmp:{number}", os.O_WRONLY | os.O_CREAT, 0o600))
+        os.write(made[-1], bytes(size))
+    for fd in made:
+        os.fsync(fd)
+        os.close(fd)
+    for number in range(len(made)):
+        os.rename(directory / f".tmp:{number}", directory / f".limit:{number}")
+    fd = os.open(directory, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
 
 
 def about(reference: Mapping[str, object] | None) -> dict[str, object]:

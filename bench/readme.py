@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.common import table
+from bench.common import limits_table, table
 
 START, END = "<!-- made by make bench from bench/results.json -->\n", "<!-- end -->\n"
 
@@ -26,6 +26,10 @@ def section(results: Mapping[str, Any]) -> str:
             "",
             f"{against}; ours is called from Python {versions['python']}. {machine['processor']}, "
             f"{machine['cores']} cores, {machine['system']}; commit {results['commit'][:12]}.",
+            "",
+            "What remains above what the processor and the disk take, measured in the same run:",
+            "",
+            *limits_table(results["rows"]),
             "",
         ]
     )

@@ -70,6 +70,61 @@ static int del_domain(char **arg) {
     return code ? fail("del_domain", code) : 0;
 }
 
+/* add_user USER DOMAIN PASSWORD, passwd likewise; set_user_quota USER DOMAIN QUOTA; del_user USER
+ * DOMAIN. */
+static int of_user(char **arg, const char *work, int arguments, int call(struct texts *t)) {
+    for (int i = 0; i < arguments; i++)
+        snprintf(given.text[i], ROOM, "%s", arg[i]);
+    long long start = now();
+    int code = call(&given);
+    tell(now() - start);
+    return code ? fail(work, code) : 0;
+}
+
+static int call_add(struct texts *t) {
+    return vadduser(t->text[0], t->text[1], t->text[2], t->text[3], 0);
+}
+
+static int add_user(char **arg) {
+    return of_user(arg, "add_user", 3, call_add);
+}
+
+static int call_passwd(struct texts *t) {
+    return vpasswd(t->text[0], t->text[1], t->text[2], 0);
+}
+
+static int passwd(char **arg) {
+    return of_user(arg, "passwd", 3, call_passwd);
+}
+
+static int call_quota(struct texts *t) {
+    return vsetuserquota(t->text[0], t->text[1], t->text[2]);
+}
+
+static int set_user_quota(char **arg) {
+    return of_user(arg, "set_user_quota", 3, call_quota);
+}
+
+static int call_delete(struct texts *t) {
+    return vdeluser(t->text[0], t->text[1]);
+}
+
+static int del_user(char **arg) {
+    return of_user(arg, "del_user", 2, call_delete);
+}
+
+/* alias_get_all DOMAIN COUNT */
+static int alias_get_all(char **arg) {
+    char alias[ROOM], domain[ROOM];
+    int lines = 0;
+    snprintf(domain, sizeof domain, "%s", arg[0]);
+    long long start = now();
+    for (char *line = valias_select_all(alias, domain); line; line = valias_select_all_next(alias))
+        lines++;
+    tell(now() - start);
+    return lines == atoi(arg[1]) ? 0 : fail("alias_get_all: not all of them", lines);
+}
+
 static int where(char **arg) {
     (void)arg;
     printf("%s\n%s\n%s\n%d\n%d\n", VERSION, VPOPMAILDIR, QMAILDIR, (int)VPOPMAILUID,
@@ -86,6 +141,11 @@ static const struct work {
     {"add_domain", 1, add_domain},
     {"del_domain", 1, del_domain},
     {"auth_user", 5, auth_user},
+    {"add_user", 3, add_user},
+    {"passwd", 3, passwd},
+    {"set_user_quota", 3, set_user_quota},
+    {"del_user", 2, del_user},
+    {"alias_get_all", 2, alias_get_all},
 };
 
 int main(int argc, char **argv) {
