@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ import pytest
 
 import vpopmail_ext
 from tests.conftest import Home, only_bundled
-from vpopmail_ext import api, chown, cli
+from vpopmail_ext import api, bulk, chown, cli
 from vpopmail_ext.cli import output, passwords, shell
 from vpopmail_ext.cli.output import UsageError
 
@@ -599,3 +600,127 @@ def test_roff_takes_no_text_for_a_request() -> None:
 
 def test_values_are_cleaned() -> None:
     assert output.clean("a\x1b[2J\udcff\x85é") == r"a\x1b[2J\xff\x85é"
+
+
+# --- import and export ----------------------------------------------------------------------------
+
+
+def csv_file(tmp_path: Path, *lines: str) -> Path:
+    path = tmp_path / "users.csv"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def test_an_import_of_two_domains(run: Run, mail: Home, tmp_path: Path) -> None:
+    api.add_domain("example.org")
+    file = csv_file(
+        tmp_path,
+        "gecos,address,password,quota,flags,apop",
+        f'"Bob, the B.",bob@Example.com,{PASSWORD},1M,"NO_POP,NO_IMAP",yes',
+        f",carol@example.org,{PASSWORD},,,no",
+        f",dave@example.com,{PASSWORD},NOQUOTA,,",
+    )
+    assert run(f"import {file} --threads 1") == ""
+    bob = api.user("bob", "example.com")
+    assert (bob.gecos, str(bob.quota), bob.apop) == ("Bob, the B.", "1048576S", True)
+    assert bob.flags == api.UserFlags.NO_POP | api.UserFlags.NO_IMAP
+    assert api.authenticate("carol", "example.org", PASSWORD) == api.user("carol", "example.org")
+    assert [user.name for user in api.users("example.com")] == ["alice", "bob", "dave"]
+
+
+def test_what_is_exported_can_be_imported(
+    run: Run, mail: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.add_domain("example.org")
+    api.set_flags("alice", "example.com", api.UserFlags.NO_POP | api.UserFlags.NO_SMTP)
+    printed = run("export example.com")
+    assert printed.splitlines()[0] == "address,password_hash,gecos,quota,flags,apop"
+    assert '"NO_POP,NO_SMTP"' in printed
+    monkeypatch.setattr(sys, "stdin", io.StringIO(printed.replace("@example.com", "@example.org")))
+    run("import -")
+    user = api.authenticate("alice", "example.org", PASSWORD)
+    assert user is not None
+    assert (user.gecos, user.flags) == ("Alice A.", api.user("alice", "example.com").flags)
+
+
+def test_lines_that_are_refused(run: Run, mail: Home, tmp_path: Path) -> None:
+    file = csv_file(
+        tmp_path,
+        "address,password,quota,flags,apop",
+        f"bob@example.com,{PASSWORD},,,",
+        f"x@example.com,{PASSWORD},,,",
+        f"carol@nope.com,{PASSWORD},,,",
+        f"carol@example.com,{PASSWORD},much,,",
+        f"carol@example.com,{PASSWORD},,NO_FUN,",
+        f"carol@example.com,{PASSWORD},,,maybe",
+        f"carol@example.com,{PASSWORD}",
+        f"carol,{PASSWORD},,,",
+        "carol@example.com,,,,",
+        f"alice@example.com,{PASSWORD},,,",
+    )
+    told = run(f"import {file}", 1).splitlines()
+    assert [line.split(":")[0] for line in told[:-1]] == [f"line {n}" for n in range(3, 12)]
+    for text, line in zip(
+        (
+            "Illegal username: x@example.com",
+            "Domain does not exist: nope.com",
+            "Not a quota: 'much'",
+            "there is no flag 'NO_FUN'",
+            "apop is yes or no, not 'maybe'",
+            "has more or fewer values than the first line has columns",
+            "carol is no address",
+            "give a password or a password_hash",
+            "Username exists: alice@example.com",
+        ),
+        told,
+        strict=False,
+    ):
+        assert text in line
+    assert told[-1] == "nothing was imported: lines refused: 9"
+    assert [user.name for user in api.users("example.com")] == ["alice"]
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("address,colour\n", "has a column 'colour'; it names some of address, password"),
+        ("password\n", "has no column address"),
+        ("", "has no column address"),
+        ('address,password\n"a', "no comma-separated values"),
+    ],
+)
+def test_a_file_that_is_none(run: Run, mail: Home, tmp_path: Path, text: str, about: str) -> None:
+    (tmp_path / "users.csv").write_text(text)
+    assert about in run(f"import {tmp_path}/users.csv", 2)
+    assert "No such file" in run(f"import {tmp_path}/nothing", 7)
+
+
+def test_an_import_that_fails_in_its_second_domain(
+    run: Run, mail: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.add_domain("example.org")
+    commit = bulk.Addition.commit
+
+    def fail(addition: bulk.Addition) -> None:
+        if addition.domain == "example.org":
+            raise OSError("the disk is full")
+        commit(addition)
+
+    monkeypatch.setattr(bulk.Addition, "commit", fail)
+    rows = [f"bob@example.{top},{PASSWORD}" for top in ("com", "org")]
+    assert "the disk is full" in run(f"import {csv_file(tmp_path, 'address,password', *rows)}", 7)
+    assert [user.name for user in api.users("example.com")] == ["alice"]
+    assert list(api.users("example.org")) == []
+
+
+def test_a_bar_on_a_terminal(
+    mail: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"bob@example.com,{PASSWORD}", f"carol@example.com,{PASSWORD}"]
+    file = csv_file(tmp_path, "address,password", *rows)
+    assert "100%" in on_a_terminal(mail, "import", str(file))
+    for name in ("bob", "carol"):
+        api.delete_user(name, "example.com")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.main(["import", str(file)]) == 0
+    assert "100%" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from vpopmail_ext.cli import (
     checkpassword,
     domains,
     limits,
+    many,
     migrate,
     shell,
     users,
@@ -56,7 +57,7 @@ class _Formatter(logging.Formatter):
 def parser() -> Parser:
     """Return the parser of the whole command line."""
     made, commands = root(_ABOUT, _EXIT)
-    for group in (domains, users, aliases, limits, accounts, administration):
+    for group in (domains, users, aliases, limits, accounts, many, administration):
         group.add(commands)
     checkpassword.add(commands)
     migrate.add(commands)
