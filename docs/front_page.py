@@ -1,4 +1,4 @@
-"""For mkdocs: the README is the front page, and links out of docs/ work in the site too."""
+"""For mkdocs: the README is the front page, links out of docs/ work, the reference is complete."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,16 @@ from mkdocs.structure.files import File
 
 TOP = Path(__file__).parents[1]
 EXAMPLE = re.compile(r"\]\((?:\.\./)*(examples/[\w./-]+)\)")
+
+
+def on_config(config: Any) -> Any:
+    """Add to the reference, the navigation's last section, what is nowhere in it."""
+    text = (TOP / "mkdocs.yml").read_text()
+    documents = [*(TOP / "docs").glob("*.md"), *(TOP / "docs/commands").glob("*.md")]
+    names = sorted(str(path.relative_to(TOP / "docs")) for path in documents)
+    (reference,) = config.nav[-1].values()
+    reference += [name for name in names if f" {name}\n" not in text]
+    return config
 
 
 def on_files(files: Any, config: Any) -> Any:
