@@ -4,7 +4,7 @@ It is small and meant to be copied: nothing in it is left out for brevity that a
 Internet needs, but HTTPS and a limit on attempts to sign in, which are up to the web server in
 front. docs/migrating.md tells how to run it, and shows the same panel in PHP.
 
-    PANEL_SECRET_FILE=/etc/panel.secret gunicorn --bind unix:/run/panel.sock 'panel:create_app()'
+    PANEL_SECRET_FILE=/etc/panel.secret gunicorn --threads 8 'panel:create_app()'
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from flask import Flask, flash, g, redirect, render_template, request, session, url_for
 from flask_wtf import CSRFProtect
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response
 
 from vpopmail_ext import api
@@ -54,6 +55,8 @@ def create_app() -> Flask:
         PERMANENT_SESSION_LIFETIME=timedelta(minutes=30),
         MAX_CONTENT_LENGTH=16384,
     )
+    if proxies := int(os.environ.get("PANEL_PROXIES", "0")):  # which tell who asks
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     CSRFProtect(app)  # each form brings a token that belongs to the session
     app.before_request(postmasters_only)
     app.after_request(with_headers)

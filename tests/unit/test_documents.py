@@ -1,12 +1,18 @@
 """The examples of the documents are run as they are printed."""
 
+import os
 import re
+import subprocess
+import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import Home
+from vpopmail_ext import api
 from vpopmail_ext.errors import NoSuchAlias, NotSupported, ToolFailed, VpopmailError
 
 TOP = Path(__file__).parents[2]
@@ -41,7 +47,21 @@ def test_every_example_is_of_a_kind_that_is_run(document: str) -> None:
     assert all(text.startswith('--8<-- "examples/') for text in blocks(document, INCLUDED))
 
 
+@pytest.fixture
+def programs(home: Home, tmp_path: Path) -> Home:
+    """An installation with vpopmail's programs, which the _ex functions run."""
+    built = Path(os.environ.get("VPOPMAIL_HOME", "/nonexistent"), "bin")
+    if not (home.path / "bin").exists():
+        if not (built / "vadddomain").exists():
+            script = [TOP / "build_libvpopmail.sh", "--prefix", tmp_path / "built", "--qmail", "/q"]
+            subprocess.run(script, check=True, stdout=subprocess.DEVNULL)
+            built = tmp_path / "built/bin"
+        (home.path / "bin").symlink_to(built)
+    return home
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.usefixtures("programs")
 def test_examples_run(document: str, home: Any, capsys: pytest.CaptureFixture[str]) -> None:
     names = {"home": str(home.path), "qmail": str(home.qmail), "uid": home.uid, "gid": home.gid}
     examples = blocks(document)
@@ -76,8 +96,44 @@ def test_php_twin_calls_the_same_functions() -> None:
     assert called[0] == called[1]
 
 
+def test_migrating_tells_of_every_function_in_both_languages() -> None:
+    from vpopmail_ext.migrate.functions import FUNCTIONS
+
+    text = (TOP / "docs/migrating.md").read_text()
+    sections = dict(re.findall(r"^### (vpopmail_\w+)\n(.*?)(?=^##)", text, re.M | re.S))
+    assert sections.keys() == FUNCTIONS.keys()
+    for name, section in sections.items():
+        for language in ("php", "python"):
+            assert re.search(rf"^```{language}\n[^`]*\b{name}\(", section, re.M)
+        assert name in ("vpopmail_error", "vpopmail_alias_del_domain") or "api." in section
+
+
+def test_migrating_s_helper_adds_a_domain(home: Home, tmp_path: Path) -> None:
+    asked, program = "", tmp_path / "add-domain"
+    for block in blocks("docs/migrating.md"):
+        if "def answer(" in block:
+            program.write_text(block)
+        if "def add_domain(" in block:
+            asked = block
+    names: dict[str, Callable[..., str]] = {}
+    exec(asked, names)
+    environment = [f"VPOPMAIL_HOME={home.path}", f"QMAIL_HOME={home.qmail}", f"PYTHONPATH={TOP}"]
+    helper = ["env", *environment, sys.executable, str(program)]
+
+    def add_domain(*arguments: str) -> str:
+        return names["add_domain"](*arguments, helper=helper)
+
+    assert add_domain("example.com", "s3cret-PW") == ""
+    assert api.authenticate("postmaster", "example.com", "s3cret-PW")
+    assert add_domain("example.com", "s3cret-PW") == "Domain already exists"
+    (home.path / "etc/password_strength.conf").write_text("Length >= 9\n")
+    assert "requires more characters" in add_domain("example.org", "short")
+    assert [domain.name for domain in api.domains()] == ["example.com"]
+    assert add_domain("-", "s3cret-PW") == "Invalid domain name"
+
+
 def test_api_document_names_every_function_and_error() -> None:
-    from vpopmail_ext import api, errors
+    from vpopmail_ext import errors
 
     text = (TOP / "docs/api.md").read_text()
     names = [name for name in api.__all__ if not name[0].isupper()]
