@@ -34,6 +34,10 @@ if [ "${1:-}" = integration ]; then
     need dovecot-pop3d test -x /usr/lib/dovecot/pop3
     need chromium command -v chromium
     need chromium-driver command -v chromedriver
+    need apache2-bin test -x /usr/sbin/apache2
+    need libapache2-mod-wsgi-py3 test -e /usr/lib/apache2/modules/mod_wsgi.so
+    need nginx-light test -x /usr/sbin/nginx
+    need sudo command -v visudo
 fi
 
 [ -n "$missing" ] || exit 0

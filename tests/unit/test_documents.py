@@ -35,14 +35,17 @@ SHELL = {
     "docs/wheels.md": "tests/wheels",
     "docs/tasks/link-the-installed-vpopmail.md": "tests/wheels",
     "docs/commands/checkpassword.md": "tests/unit/test_checkpassword.py, without qmail",
+    "docs/migrating.md": "tests/wheels, tests/integration/test_servers.py",
 }
+# By tests/integration/test_servers.py.
+SERVERS = {"apache", "ini", "nginx", "sudoers"}
 
 
 @pytest.mark.parametrize("document", ALL)
 def test_every_example_is_of_a_kind_that_is_run(document: str) -> None:
     fences = re.findall(r"^```(.+)$", (TOP / document).read_text(), re.M)
     known = ELSEWHERE | ({"sh"} if document in SHELL else set())
-    known |= {"php"} if document == "docs/migrating.md" else set()
+    known |= {"php", *SERVERS} if document == "docs/migrating.md" else set()
     assert set(fences) - known == set()
     assert all(text.startswith('--8<-- "examples/') for text in blocks(document, INCLUDED))
 
