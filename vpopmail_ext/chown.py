@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
-from vpopmail_ext import processes, users_cdb
+from vpopmail_ext import calls, processes, users_cdb
 from vpopmail_ext.info import home_dir, info, qmail_dir
 
 JOURNAL = "chown-journal"
@@ -71,6 +71,7 @@ def chown(uid: int, gid: int, *, dry_run: bool = False) -> Report:
     users = os.path.join(qmail_dir(), "users")
     if os.geteuid() != 0:
         raise Refused("only root can give files to another user; run it with sudo")
+    calls.domains()  # which completes a change that was interrupted, before assign is read
     with ExitStack() as held:
         held.enter_context(_stopped_qmail())
         directory = held.enter_context(_directory(users))

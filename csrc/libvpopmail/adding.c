@@ -251,6 +251,10 @@ static bool is_left(int dir) {
     return fstat(dir, &st) == 0 && st.st_uid == geteuid() && flock(dir, LOCK_EX | LOCK_NB) == 0;
 }
 
+bool adding_is_left(const struct store *s) {
+    return faccessat(s->dir, ADDING, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int adding_clear(const struct store *s) {
     struct dirent *entry;
     int in = dir_open(s->dir, ADDING, false), error = 0;

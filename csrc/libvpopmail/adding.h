@@ -24,7 +24,9 @@ int adding_note(const struct adding *a, struct span paths);
 void adding_undo(const struct store *s, struct adding *a);
 /* Removes what has not been moved. */
 void adding_end(const struct store *s, struct adding *a);
-/* Undoes what processes that are no more had begun; the domain is locked. */
+/* Whether others add users now, or had begun to. */
+bool adding_is_left(const struct store *s);
+/* Undoes what processes that are no more had begun; the domain is locked: store_lock() does it. */
 int adding_clear(const struct store *s);
 
 #endif

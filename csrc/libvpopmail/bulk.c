@@ -411,9 +411,7 @@ static int settle(const struct vpopmail_bulk *b, struct change *c) {
 static int change(struct vpopmail_bulk *b) {
     struct change c = store_change(&b->s.store);
     struct dir_place places = DIR_PLACE_NONE;
-    int error = adding_clear(&b->s.store);
-    if (!error)
-        error = find_stored(b);
+    int error = find_stored(b);
     if (!error)
         error = find_places(b, &c, &places);
     if (!error && !b->refused.len) {
@@ -455,7 +453,12 @@ static int begin(struct vpopmail_bulk *b, const char *domain) {
         return found ? found : VA_DOMAIN_DOES_NOT_EXIST;
     if (b->s.store.dir < 0)
         return error_code(b->s.store.dir, VA_BAD_D_DIR);
-    int code = limits_read(&b->s.home, &b->s.store, &limits);
+    /* So that what a killed process left is in nobody's way. */
+    struct lock lock = LOCK_NONE;
+    int error = adding_is_left(&b->s.store) ? store_lock(&b->s.store, &lock) : 0;
+    lock_release(&lock);
+    int code = error ? error_code(error, VA_COULD_NOT_UPDATE_FILE)
+                     : limits_read(&b->s.home, &b->s.store, &limits);
     if (code == VA_SUCCESS) {
         limits_quota(&limits, &b->quota);
         policy_read(&b->s.home, &b->policy);

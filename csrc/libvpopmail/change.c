@@ -68,6 +68,10 @@ static bool same(const struct identity *a, const struct identity *b) {
     return a->ino == b->ino && a->size == b->size && a->sec == b->sec && a->nsec == b->nsec;
 }
 
+static bool is_gone(int error) {
+    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
+}
+
 static bool is_there(const struct identity *id) {
     return id->ino != 0;
 }
@@ -434,6 +438,8 @@ static int put_trees(struct change *c, bool again) {
             fd_close(place);
             place = error ? -1 : open_place(c, dir, f, true, &name);
             error = place < 0 && !error ? place : error;
+            if (again && is_gone(error)) /* where it was to go is a file or a link now */
+                error = STALE;
         }
         before = f;
         if (!error)
@@ -672,10 +678,6 @@ static bool take_number(struct span *line, unsigned long long *out) {
 static bool take_identity(struct span *line, struct identity *out) {
     return take_number(line, &out->ino) && take_number(line, &out->size) &&
            take_number(line, &out->sec) && take_number(line, &out->nsec);
-}
-
-static bool is_gone(int error) {
-    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
 }
 
 /* 0, -EBADMSG for what no change has written, or -errno. */

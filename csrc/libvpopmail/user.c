@@ -12,7 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "adding.h"
 #include "dir_control.h"
 #include "error.h"
 #include "include/vauth.h"
@@ -131,8 +130,7 @@ static int add_locked(const struct session *s, struct new_user *n) {
     if (error)
         return error_code(error, VA_COULD_NOT_UPDATE_FILE);
     fd_give(lock.fd, s->store.uid, s->store.gid);
-    error = adding_clear(&s->store);
-    int found = error ? error : store_find_locked(&s->store, s->user, &other);
+    int found = store_find_locked(&s->store, s->user, &other);
     account_free(&other);
     int code = found > 0 ? VA_USERNAME_EXISTS
                : found   ? error_code(found, VA_COULD_NOT_UPDATE_FILE)

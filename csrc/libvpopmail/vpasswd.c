@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "adding.h"
 #include "cdb.h"
 #include "store.h"
 
@@ -149,6 +150,8 @@ int store_lock(const struct store *s, struct lock *lock) {
     if (error)
         return error;
     error = change_recover(&journal);
+    if (error >= 0)
+        error = adding_clear(s);
     if (error < 0)
         lock_release(lock);
     return error < 0 ? error : 0;

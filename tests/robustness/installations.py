@@ -40,7 +40,11 @@ def tree_of(top: Path) -> Tree:
                 waiting.append(entry.path)
             else:
                 status = entry.stat(follow_symlinks=False)
-                content = Path(entry.path).read_bytes()
+                content = b"" if entry.is_file(follow_symlinks=False) else b"special"
+                if entry.is_symlink():
+                    content = os.fsencode(os.readlink(entry.path))
+                elif not content:
+                    content = Path(entry.path).read_bytes()
                 found[entry.path[cut:]] = (status.st_mode, status.st_uid, status.st_gid, content)
     return found
 
@@ -172,7 +176,7 @@ class Installation:
         line = b"%s:%s:" % (user.encode(), hashed)
         if line not in (self.domain / "vpasswd").read_bytes():
             return False
-        return lib.vpx_auth_user(user.encode(), b"ex.com", password.encode()) == 1
+        return v.vpopmail_auth_user(user, "ex.com", password)
 
 
 def difference(one: Tree, other: Tree) -> str:
@@ -229,6 +233,34 @@ def _set_limits(place: Installation) -> int:
     return code
 
 
+def _add_users(place: Installation) -> int:
+    """Add five users in one change, two of them before the hundredth and three from it on."""
+    rows = b"".join(
+        b"\0".join((b"dan%d" % number, b"", b"=" + MD5.encode(), b"Dan", b"1", b"0", b"9M", b""))
+        for number in range(5)
+    )
+    opened = ffi.new("struct vpx_bulk **")
+    code: int = lib.vpx_bulk_open(b"ex.com", opened)
+    steps: list[Callable[[], int]] = [
+        lambda: lib.vpx_bulk_take(opened[0], rows, 5),
+        lambda: lib.vpx_bulk_check(opened[0]),
+        lambda: lib.vpx_bulk_make(opened[0], 0, 5),
+        lambda: lib.vpx_bulk_commit(opened[0]),
+    ]
+    for step in steps:
+        code = code or step()
+    refused = ffi.new("struct vpx_bytes *")
+    if code == 0 and lib.vpx_bulk_refused(opened[0], refused) == 0 and refused.size:
+        code = -2  # VA_USERNAME_EXISTS, mostly
+    lib.vpx_free(refused)
+    lib.vpx_bulk_close(opened[0])
+    return code
+
+
+def _ninety_seven(place: Installation) -> None:
+    _count(place, 97)
+
+
 def _directory_is_there(place: Installation) -> None:
     directory = place.home / "domains/new.com"
     directory.mkdir(mode=0o755)
@@ -236,11 +268,15 @@ def _directory_is_there(place: Installation) -> None:
     (directory / "kept").write_text("kept\n")
 
 
-def _ninety_nine(place: Installation) -> None:
+def _count(place: Installation, users: int) -> None:
     control = place.domain / ".dir-control"
     lines = control.read_text().split("\n")
-    lines[0] = "99"
+    lines[0] = str(users)
     control.write_text("\n".join(lines))
+
+
+def _ninety_nine(place: Installation) -> None:
+    _count(place, 99)
 
 
 def _hashed(place: Installation) -> None:
@@ -280,6 +316,7 @@ SCENARIOS = [
         _encoded("vpx_add_user", "dave", "ex.com", "secret-2", "Dave", 0),
         _ninety_nine,
     ),
+    Scenario("add_users", _add_users, _ninety_seven),
     Scenario("del_user", _encoded("vpx_del_user", "alice", "ex.com")),
     Scenario("del_user, of the hundred", _encoded("vpx_del_user", "erin", "ex.com"), _hashed),
     Scenario("passwd", _encoded("vpx_passwd", "alice", "ex.com", "secret-2", 0)),

@@ -26,6 +26,7 @@ from tests.robustness.installations import (
     tree_of,
     whole,
 )
+from tests.robustness.power import Power
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where syncing takes no time."""
@@ -107,7 +108,7 @@ class References:
 @by_name
 def test_killed_before_any_call_that_changes_files(place: Installation, scenario: Scenario) -> None:
     references = References(place, scenario)
-    step = int(torture.amount(4 if SANITIZED else 2, 1))
+    step = int(torture.amount(12 if SANITIZED else 3, 1))
     point, last = 0, False
     while not last:
         # Once the next calls are others, once the one that was interrupted.
@@ -157,7 +158,7 @@ def failing(point: int, error: int) -> strike.Judge:
 @by_name
 def test_any_call_fails(place: Installation, scenario: Scenario) -> None:
     references = References(place, scenario)
-    step = int(torture.amount(9 if SANITIZED else 5, 1))
+    step = int(torture.amount(23 if SANITIZED else 7, 1))
     faults = told = later = point = 0
     reached = True
     while reached:
@@ -182,6 +183,34 @@ def test_any_call_fails(place: Installation, scenario: Scenario) -> None:
             later += changed and not made
         point += step
     torture.tell(f"{scenario.name}: {faults} failing calls, {told} told, {later} cleared later")
+
+
+CUTS = [(True, True), (False, False), (True, False), (False, True)]
+"""Whether vpopmail's home and qmail's directory are as early, or as late, as they can be."""
+
+
+@pytest.mark.torture
+@by_name
+def test_the_power_is_cut(place: Installation, scenario: Scenario) -> None:
+    references = References(place, scenario)
+    step = int(torture.amount(23 if SANITIZED else 7, 1))
+    cuts = point = 0
+    last = False
+    while not last:
+        for early in CUTS if step == 1 else (CUTS[point // step % len(CUTS)],):
+            where = f"the power cut at {point}, {early}"
+            place.lay_out(scenario)
+            power = Power(place.top, point)
+            outcome = strike.run(lambda: scenario.call(place), power.judge)
+            last = outcome.code is not None
+            power.cut(early)
+            cuts += 1
+            references.check_readers(place, where)
+            place.settle()
+            made = references.check(place, where, times=(1, 0))
+            assert made or not last, f"{scenario.name}, {where}: it was told to be done"
+        point += step
+    torture.tell(f"{scenario.name}: {cuts} power cuts, nothing lost")
 
 
 def without_locks(tree: Tree) -> Tree:

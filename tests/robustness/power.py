@@ -1,0 +1,161 @@
+"""What a power cut leaves: of a run of system calls, only what was synced or may have been written.
+
+A file system with a journal (ext4, XFS, Btrfs) writes what is done to directories in its order, at
+the latest when any file of it is synced; what is in a file only when that file is. So after a cut
+the directories are as they were at one moment between the last sync and the cut, and the files hold
+what they held when they were last synced: nothing where they never were. vpopmail's home and
+qmail's directory are taken for two such file systems, each at a moment of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.robustness import strike
+
+SYNCS = ("fsync", "fdatasync", "syncfs")
+Directories = dict[int, dict[str, int]]
+"""By inode: the names in a directory and their inodes."""
+
+
+class _File(NamedTuple):
+    mode: int
+    uid: int
+    gid: int
+    modified: int
+    content: bytes | None  # None: a directory
+
+
+class Disk:
+    """What is on one file system, and what would be after a cut."""
+
+    def __init__(self, top: Path, kept: Path) -> None:
+        self.top, self.kept = top, kept
+        self.moments: list[Directories] = []
+        self.now: dict[int, _File] = {}
+        self.synced: dict[int, _File] = {}
+        self.durable = 0
+        """The first moment at which the directories can be after a cut."""
+        self.number = os.stat(top).st_ino
+        self.look()
+        self.synced = dict(self.now)
+
+    def look(self) -> None:
+        """Note what there is."""
+        directories: Directories = {}
+        waiting = [os.fspath(self.top)]
+        while waiting:
+            path = waiting.pop()
+            names = directories[os.stat(path).st_ino] = {}
+            for entry in os.scandir(path):
+                status = entry.stat(follow_symlinks=False)
+                names[entry.name] = status.st_ino
+                content = None
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    content = Path(entry.path).read_bytes()
+                    # So that it can be had back once its last name has gone. A lock file with a
+                    # second name would be refused; that one is as good as another.
+                    kept = self.kept / str(status.st_ino)
+                    if not entry.name.endswith(".lock") and not kept.exists():
+                        os.link(entry.path, kept)
+                self.now[status.st_ino] = _File(
+                    status.st_mode & 0o7777,
+                    status.st_uid,
+                    status.st_gid,
+                    status.st_mtime_ns,
+                    content,
+                )
+        self.moments.append(directories)
+
+    def sync(self, number: int) -> bool:
+        """Note that a file or directory of this inode is synced; False where it is elsewhere."""
+        if number != self.number and not any(
+            number == inode for names in self.moments[-1].values() for inode in names.values()
+        ):
+            return False
+        self.durable = len(self.moments) - 1
+        self.synced[number] = self.now.get(number, _File(0o700, 0, 0, 0, None))
+        return True
+
+    def sync_all(self) -> None:
+        """Note that all of it is synced."""
+        self.durable = len(self.moments) - 1
+        self.synced = dict(self.now)
+
+    def cut(self, moment: int) -> None:
+        """Make of what is there what is left, the directories as they were at that moment."""
+        pool = self.kept / "directories"
+        pool.mkdir()
+        # All is taken apart, the deepest first, and put together anew from the same inodes.
+        for path, below, files in os.walk(self.top, topdown=False):
+            for name in files:
+                os.unlink(f"{path}/{name}")
+            for name in below:
+                number = os.lstat(f"{path}/{name}").st_ino
+                os.rename(f"{path}/{name}", pool / str(number))
+        self._build(self.number, self.top, self.moments[moment], pool)
+        shutil.rmtree(self.kept)
+        self.kept.mkdir()
+
+    def _build(self, number: int, path: Path, directories: Directories, pool: Path) -> None:
+        for name, inode in directories[number].items():
+            place, was = path / name, self.now[inode]
+            if inode in directories:
+                if (pool / str(inode)).exists():
+                    os.rename(pool / str(inode), place)
+                else:
+                    place.mkdir()
+                    os.chown(place, was.uid, was.gid)
+                    place.chmod(was.mode)
+                self._build(inode, place, directories, pool)
+                continue
+            if name.endswith(".lock"):
+                place.write_bytes(b"")
+                continue
+            os.link(self.kept / str(inode), place)
+            left = self.synced.get(inode, was._replace(content=b""))
+            if place.read_bytes() != left.content:
+                assert left.content is not None
+                place.write_bytes(left.content)
+                os.utime(place, ns=(left.modified, left.modified))
+
+
+class Power:
+    """Watches a process and cuts its power before one of its calls."""
+
+    def __init__(self, top: Path, point: int) -> None:
+        kept = top.parent / f"{top.name}-kept"
+        shutil.rmtree(kept, ignore_errors=True)
+        self.disks = []
+        for name in ("vpopmail", "qmail"):
+            (kept / name).mkdir(parents=True)
+            self.disks.append(Disk(top / name, kept / name))
+        self.kept, self._point, self._count = kept, point, -1
+
+    def judge(self, call: strike.Call) -> int:
+        """Note what was done before the call; kill at the point."""
+        if not call.changes:
+            return 0
+        self._count += 1
+        for disk in self.disks:
+            disk.look()
+        if self._count == self._point:
+            return strike.KILL
+        file = call.file() if call.name in SYNCS else None
+        if file is not None and call.name == "syncfs":
+            self.disks[0].sync_all()
+        elif file is not None:
+            assert any(disk.sync(file.st_ino) for disk in self.disks), "synced elsewhere"
+        return 0
+
+    def cut(self, early: tuple[bool, bool]) -> None:
+        """Leave of each disk what was durable, or all that was done to its directories."""
+        for disk, is_early in zip(self.disks, early, strict=True):
+            disk.look()
+            disk.cut(disk.durable if is_early else len(disk.moments) - 1)
+        shutil.rmtree(self.kept)

@@ -1,0 +1,375 @@
+"""The journal of a change: who completes it, whom it believes, what it does not undo."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vpopmail_ext as v
+from tests import cdb
+from tests.conftest import domain_ids
+from tests.robustness import strike
+from tests.robustness.installations import (
+    MD5,
+    SCENARIOS,
+    Installation,
+    Scenario,
+    Tree,
+    difference,
+    tree_of,
+)
+from tests.robustness.test_crashes import MEMORY
+from vpopmail_ext._binding import ffi, lib
+
+NAMED = {scenario.name: scenario for scenario in SCENARIOS}
+NOTHING = Scenario("nothing", lambda place: 0)
+
+
+@pytest.fixture
+def place() -> Iterator[Installation]:
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    if v.info().library == "real":
+        pytest.skip("a real libvpopmail keeps no journal")
+    with tempfile.TemporaryDirectory(dir=MEMORY) as top:
+        installation = Installation(Path(top), *domain_ids())
+        with installation.used():
+            yield installation
+
+
+def interrupted(place: Installation, scenario: Scenario, renames: int) -> None:
+    """Kill the call after so many renames since it was decided; its state is the reference."""
+    count = -1
+
+    def judge(call: strike.Call) -> int:
+        nonlocal count
+        if count == renames and call.changes:
+            return strike.KILL
+        count += call.name.startswith("rename")
+        return 0
+
+    place.lay_out(scenario)
+    assert strike.run(lambda: scenario.call(place), judge).code is None
+
+
+def beside(place: Installation) -> list[str]:
+    found = [*tree_of(place.home), *tree_of(place.qmail)]
+    return [path for path in found if "/.tmp:" in path or "/.new:" in path]
+
+
+def done(place: Installation, scenario: Scenario) -> Tree:
+    place.lay_out(scenario)
+    assert scenario.call(place) == 0
+    return place.state()
+
+
+# --- who completes it -----------------------------------------------------------------------------
+
+
+def look_a_user_up(place: Installation) -> None:
+    out = ffi.new("struct vpx_bytes *")
+    lib.vpx_user(b"bob", b"ex.com", out)
+    lib.vpx_free(out)
+
+
+def sign_in(place: Installation) -> None:
+    assert v.vpopmail_auth_user("carol", "other.com", "secret-1")
+
+
+def sign_in_there(place: Installation) -> None:
+    assert v.vpopmail_auth_user("bob", "ex.com", "secret-1")
+
+
+def list_the_domains(place: Installation) -> None:
+    out = ffi.new("struct vpx_bytes *")
+    assert lib.vpx_domains(out) == 0
+    lib.vpx_free(out)
+
+
+def list_the_aliases(place: Installation) -> None:
+    v.vpopmail_alias_get_all("ex.com")
+
+
+@pytest.mark.parametrize(
+    ("name", "look_up"),
+    [
+        ("passwd", look_a_user_up),
+        ("passwd", sign_in_there),
+        ("del_user", look_a_user_up),
+        ("add_user", list_the_aliases),
+        ("add_domain", list_the_domains),
+        ("add_domain", sign_in),
+        ("del_domain", look_a_user_up),
+        ("alias_del_domain", list_the_aliases),
+    ],
+)
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_look_up_completes_what_was_decided(
+    place: Installation, name: str, look_up: Callable[[Installation], None], renames: int
+) -> None:
+    scenario = NAMED[name]
+    expected = done(place, scenario)
+    interrupted(place, scenario, renames if name != "alias_del_domain" else 0)
+    assert beside(place)
+    look_up(place)
+    assert beside(place) == []
+    assert place.state() == expected, difference(place.state(), expected)
+
+
+def test_a_look_up_does_not_wait_for_who_is_at_it(place: Installation) -> None:
+    interrupted(place, NAMED["passwd"], 0)
+    found = []
+    lock = place.domain / ".vpasswd.lock"
+
+    def hold() -> int:
+        import fcntl
+
+        with lock.open("r+") as held:
+            fcntl.lockf(held, fcntl.LOCK_EX)
+            os.write(ready, b"x")
+            os.read(go, 1)
+        return 0
+
+    (waiting, ready), (go, end) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os._exit(hold())
+    assert os.read(waiting, 1) == b"x"
+    look_a_user_up(place)
+    found = beside(place)
+    os.write(end, b"x")
+    os.waitpid(child, 0)
+    for fd in (waiting, ready, go, end):
+        os.close(fd)
+    assert found
+    look_a_user_up(place)
+    assert beside(place) == []
+
+
+# --- what others did meanwhile --------------------------------------------------------------------
+
+
+def vpopmail_adds_a_user(place: Installation) -> bytes:
+    """Write vpasswd and its cdb as vpopmail's own programs do, who know no journal."""
+    vpasswd = place.domain / "vpasswd"
+    line = f"zoe:{MD5}:1:0:Zoe:{place.domain}/zoe:NOQUOTA\n"
+    text = vpasswd.read_bytes() + line.encode()
+    for name, content in (("vpasswd", text), ("vpasswd.cdb", cdb.of("vpasswd", text))):
+        new = place.domain / f"{name}.12345"
+        new.write_bytes(content)
+        os.chown(new, place.uid, place.gid)
+        new.chmod(0o600)
+        new.rename(place.domain / name)
+    (place.domain / "zoe").mkdir()
+    return text
+
+
+@pytest.mark.parametrize("name", ["passwd", "add_user", "add_user, the hundredth", "del_user"])
+def test_newer_work_is_not_undone(place: Installation, name: str) -> None:
+    interrupted(place, NAMED[name], 0)
+    text = vpopmail_adds_a_user(place)
+    assert lib.vpx_set_flags(b"bob", b"ex.com", 0) == 0  # takes the lock
+    assert beside(place) == []
+    assert (place.domain / "vpasswd").read_bytes() == text
+    assert (place.domain / "vpasswd.cdb").read_bytes() == cdb.of("vpasswd", text)
+    # The first file was another: nothing of the change was made.
+    assert not (place.domain / "dave").exists()
+    assert not (place.domain / "0").exists()
+    assert (place.domain / "alice/Maildir/cur").exists()
+    assert v.vpopmail_auth_user("zoe", "ex.com", "secret-1")
+    assert v.vpopmail_auth_user("alice", "ex.com", "secret-1")
+
+
+def test_newer_work_stays_where_the_rest_is_completed(place: Installation) -> None:
+    # vpasswd is in its place; vpopmail goes on from there.
+    interrupted(place, NAMED["del_user"], 1)
+    text = vpopmail_adds_a_user(place)
+    assert lib.vpx_set_flags(b"bob", b"ex.com", 0) == 0
+    assert beside(place) == []
+    assert (place.domain / "vpasswd").read_bytes() == text
+    assert (place.domain / "vpasswd.cdb").read_bytes() == cdb.of("vpasswd", text)
+    assert (place.domain / ".dir-control").read_bytes().startswith(b"1\n")
+    assert not (place.domain / "alice").exists()
+    assert v.vpopmail_auth_user("zoe", "ex.com", "secret-1")
+
+
+def test_a_directory_that_was_made_anew_stays(place: Installation) -> None:
+    interrupted(place, NAMED["del_user"], 1)
+    (place.domain / "alice").rename(place.top / "away")
+    (place.domain / "alice").mkdir()
+    assert lib.vpx_set_flags(b"bob", b"ex.com", 0) == 0
+    assert beside(place) == []
+    assert (place.domain / "alice").exists()
+
+
+# --- whom it believes -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outside(place: Installation) -> Path:
+    """What a journal is to lead to, and must not."""
+    directory = place.top / "outside"
+    (directory / "tree/below").mkdir(parents=True)
+    for name in ("victim", "vpasswd", ".tmp:vpasswd", ".tmp::tree", "tree/below/file"):
+        (directory / name).write_text("not to be touched\n")
+    return directory
+
+
+def identity(path: Path) -> str:
+    """Return what the journal has of a file or directory."""
+    status = path.stat()
+    size = 0 if path.is_dir() else status.st_size
+    return f"{status.st_ino} {size} {status.st_mtime_ns // 10**9} {status.st_mtime_ns % 10**9}"
+
+
+def plant(place: Installation, *lines: str, name: str = ".tmp:ready") -> Path:
+    journal = place.domain / name
+    journal.write_bytes(b"".join(line.encode() + b"\0" for line in lines))
+    os.chown(journal, place.uid, place.gid)
+    return journal
+
+
+def check_harmless(place: Installation, outside: Path, before: Tree) -> None:
+    assert v.vpopmail_passwd("bob", "ex.com", "secret-2")
+    assert tree_of(outside) == before
+    assert beside(place) == []
+    assert v.vpopmail_auth_user("bob", "ex.com", "secret-2")
+    assert (place.domain / "alice/Maildir/cur").exists()
+
+
+HOSTILE = {
+    "a path up": lambda out: ["replace 0 0 0 0 0 ../../../outside/vpasswd"],
+    "a tree up": lambda out: [f"drop 0 {identity(out / 'tree')} ../../../outside/tree"],
+    "an absolute directory": lambda out: [
+        f"in {identity(out)} {out}",
+        f"replace 1 {identity(out / 'vpasswd')} vpasswd",
+        f"drop 1 {identity(out / 'tree')} tree",
+    ],
+    "a link": lambda out: [
+        f"in {identity(out)} link",
+        f"replace 1 {identity(out / 'vpasswd')} vpasswd",
+        f"drop 1 {identity(out / 'tree')} tree",
+    ],
+    "through a link": lambda out: [
+        f"in {identity(out / 'tree')} link/tree",
+        f"drop 1 {identity(out / 'tree/below')} below",
+    ],
+    "a new tree through a link": lambda out: [f"add 0 {identity(out / 'tree')} link/tree"],
+    "a file that is none of these": lambda out: ["remove 0 0 0 0 0 alice"],
+    "a directory that was not told": lambda out: ["replace 7 0 0 0 0 vpasswd"],
+    "numbers": lambda out: ["replace 0 -1 99999999999999999999999 x 0 vpasswd"],
+    "words": lambda out: ["in", "replace", "add 0", "drop 0 0", " ", "remove 0 0 0 0 0 "],
+    "itself": lambda out: ["drop 0 0 0 0 0 .tmp:ready", "add 0 0 0 0 0 .tmp:change"],
+    "the directory": lambda out: ["drop 0 0 0 0 0 .", "add 0 0 0 0 0 ..", "in 0 0 0 0 ."],
+}
+
+
+@pytest.mark.parametrize("name", [".tmp:ready", ".tmp:change"])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_planted_journal(place: Installation, outside: Path, kind: str, name: str) -> None:
+    (place.domain / "link").symlink_to(outside)
+    before = tree_of(outside)
+    plant(place, *HOSTILE[kind](outside), name=name)
+    (place.domain / ".tmp:vpasswd").write_text("eve::1:0::/:NOQUOTA\n")
+    (place.domain / ".tmp::tree").symlink_to(outside / "tree")
+    (place.domain / ".tmp:link").symlink_to(outside / "victim")
+    check_harmless(place, outside, before)
+
+
+@pytest.mark.parametrize("name", [".tmp:ready", ".tmp:change"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "directory", "fifo", "hard link", "hole"])
+def test_what_is_no_journal(place: Installation, outside: Path, kind: str, name: str) -> None:
+    before = tree_of(outside)
+    journal = place.domain / name
+    if kind == "link":
+        journal.symlink_to(outside / "victim")
+    elif kind == "dangling":
+        journal.symlink_to(outside / "new")
+    elif kind == "directory":
+        (journal / "below").mkdir(parents=True)
+        (journal / "link").symlink_to(outside / "tree")
+    elif kind == "fifo":
+        os.mkfifo(journal)
+    elif kind == "hard link":
+        os.link(outside / "victim", journal)
+    else:
+        with journal.open("wb") as file:
+            file.truncate(1 << 40)
+    check_harmless(place, outside, before)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    lines=st.lists(
+        st.one_of(
+            st.binary(max_size=60),
+            st.tuples(
+                st.sampled_from([b"in", b"replace", b"remove", b"add", b"drop", b"x"]),
+                st.lists(st.integers(-1, 1 << 70).map(lambda n: b"%d" % n), max_size=6),
+                st.sampled_from(
+                    [b"vpasswd", b"../outside", b"/", b"", b"a/b", b".", b"link", b"link/tree"]
+                ),
+            ).map(lambda parts: b" ".join([parts[0], *parts[1], parts[2]])),
+        ),
+        max_size=6,
+    ),
+    name=st.sampled_from([".tmp:ready", ".tmp:change", ".new:ready", ".new:change"]),
+)
+def test_any_bytes_for_a_journal(lines: list[bytes], name: str) -> None:
+    place, outside, before = _shared()
+    journal = place.domain / name
+    journal.write_bytes(b"\0".join(lines))
+    os.chown(journal, place.uid, place.gid)
+    with place.used():
+        assert lib.vpx_set_flags(b"bob", b"ex.com", 0) == 0
+        assert lib.vpx_alias_set(b"any", b"ex.com", b"&x@y\0", 5) == 0
+        assert v.vpopmail_auth_user("bob", "ex.com", "secret-1")
+    assert tree_of(outside) == before
+    assert beside(place) == []
+
+
+_made: list[tuple[Installation, Path, Tree]] = []
+_directory = tempfile.TemporaryDirectory(dir=MEMORY)
+
+
+def _shared() -> tuple[Installation, Path, Tree]:
+    """Make one installation for all examples."""
+    if not _made:
+        place = Installation(Path(_directory.name) / "top", *domain_ids())
+        outside = place.top / "outside"
+        (outside / "tree").mkdir(parents=True)
+        (outside / "vpasswd").write_text("not to be touched\n")
+        (place.domain / "link").symlink_to(outside)
+        _made.append((place, outside, tree_of(outside)))
+    return _made[0]
+
+
+def test_a_journal_is_its_owners(place: Installation) -> None:
+    """So that the mail user can complete what root began."""
+    seen = []
+
+    def judge(call: strike.Call) -> int:
+        journal = place.domain / ".tmp:change"
+        if journal.exists() and call.name == "fsync":
+            status = journal.stat()
+            seen.append((status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)))
+        return 0
+
+    scenario = NAMED["passwd"]
+    place.lay_out(scenario)
+    assert strike.run(lambda: scenario.call(place), judge).code == 0
+    assert set(seen) == {(place.uid, place.gid, 0o600)}
+
+
+def test_nothing_is_left_of_a_change(place: Installation) -> None:
+    for scenario in SCENARIOS:
+        place.lay_out(scenario)
+        assert scenario.call(place) == 0
+        assert beside(place) == [], scenario.name
