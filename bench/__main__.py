@@ -20,6 +20,8 @@ SCRIPTS = (
     "add_users",
     "add_domain",
     "aliases",
+    "lanes",
+    "equal_time",
     "import_time",
 )
 RESULTS = TOP / "bench/results.json"

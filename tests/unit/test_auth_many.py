@@ -177,9 +177,11 @@ def test_it_reads_no_further_than_it_says() -> None:
     source = Source()
     ahead = 0
     answers = v.auth_many(source, threads=THREADS)
-    for given, _ in enumerate(islice(answers, 300_000), 1):
+    bundled = v.info().library == "bundled"
+    for given, _ in enumerate(islice(answers, 300_000 if bundled else 3000), 1):
         ahead = max(ahead, source.read - given)
-    assert 4096 <= ahead <= 4096 * 2 * THREADS
+    # A real library's look-ups take too long for the largest batches.
+    assert 4096 * bundled <= ahead <= 4096 * 2 * THREADS
 
 
 def test_slow_credentials_are_answered_soon() -> None:
