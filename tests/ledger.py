@@ -38,6 +38,8 @@ CONTENDED, BOTH = "contended", "both.com"
 SUCCESS, EXISTS, MISSING = "Success", "Username exists", "User does not exist"
 DOMAIN_EXISTS, NO_DOMAIN = "Domain already exists", "Domain does not exist"
 ILLEGAL = "Illegal username"
+UNSURE = "unsure"
+"""What a book says of a call on what is contended that a kill has interrupted."""
 ALREADY = {
     "vpopmail_add_user": EXISTS,
     "vpopmail_del_user": MISSING,
@@ -134,6 +136,8 @@ class Worker:
             self.ledger.calls += bool(text)
             if text == SUCCESS:
                 self.ledger.enter(function, arguments)
+            if text == UNSURE:
+                self.ledger.unsure.add(BOTH if BOTH in arguments else CONTENDED)
             asked = None if text else entry
         if asked:
             self.make_again(*asked[:3])
@@ -147,7 +151,7 @@ class Worker:
         """Make a call once more that a kill has interrupted: it was done, or is done now."""
         if wanted is None:
             self.ledger.unsure.add(BOTH if BOTH in arguments else CONTENDED)
-            text = "unsure"
+            text = UNSURE
         elif function == "vpopmail_alias_add":
             name, domain, line = arguments
             there = v.vpopmail_alias_get(name, domain).count(line)

@@ -261,6 +261,7 @@ def look():
     )
 
 round_of(max(calls // 2, threads))
+round_of(max(calls // 2, threads))
 before = look()
 round_of(calls)
 print(*before, *look())
@@ -281,7 +282,8 @@ def test_nothing_grows(two: Place, threads: int, short: int) -> None:
     )
     memory, files, tasks, *after = map(int, ran.stdout.split())
     assert after[1:] == [files, tasks]
-    assert after[0] - memory < 2048
+    # A leak of 40 bytes a call would be more; threads run into each other more or less each time.
+    assert after[0] - memory < 4096
     torture.tell(
         f"{calls} calls: resident {memory} KiB before, {after[0]} KiB after; "
         f"descriptors {files}, {after[1]}; threads {tasks}, {after[2]}"

@@ -99,7 +99,9 @@ def run(build: Callable[[str, Checker], Path], tmp_path: Path) -> Run:
             check=False,
             env={"PATH": os.environ["PATH"], **how.environment},
         )
-        assert (ran.returncode, ran.stderr) == (0, "")
+        # Valgrind's own troubles, as system calls that it does not know, begin with dashes.
+        complaints = [line for line in ran.stderr.splitlines() if not line.startswith("--")]
+        assert (ran.returncode, complaints) == (0, [])
         return ran.stdout
 
     return run
