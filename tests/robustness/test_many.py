@@ -60,13 +60,14 @@ class Program:
 
     def start(self) -> None:
         environment = {k: x for k, x in os.environ.items() if not k.startswith("COV_CORE")}
-        self.begun = self.written()
         self.process = self.stack.enter_context(
             subprocess.Popen(self.command, stdin=subprocess.PIPE, cwd=TOP, env=environment)
         )
+        self.begun = self.written()
         self.stack.callback(self.process.kill)
 
     def written(self) -> int:
+        assert self.process.poll() is None
         return sum(book.stat().st_size for book in self.books if book.exists())
 
     def kill(self) -> None:
@@ -111,7 +112,7 @@ def programs(place: Place, books: Path) -> Iterator[list[Program]]:
         yield running
         for program in running:
             program.process.stdin.close()
-        assert [program.process.wait(timeout=60) for program in running] == [0] * len(running)
+        assert [program.process.wait(timeout=120) for program in running] == [0] * len(running)
 
 
 def ledgers(place: Place, books: Path) -> list[Ledger]:

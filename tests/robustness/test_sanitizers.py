@@ -114,7 +114,7 @@ def test_every_function(run: Run, checker: str, rounds: int) -> None:
 
 
 # Rounds, and forks: an AddressSanitizer of gcc 12 forks without its allocator's locks.
-MANY = {"thread": (60, 3000, 3), "address": (60, 3000, 0), "valgrind": (12, 300, 0)}
+MANY = {"thread": (60, 1000, 3), "address": (60, 1000, 0), "valgrind": (12, 100, 0)}
 
 
 @pytest.mark.torture
