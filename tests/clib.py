@@ -25,7 +25,7 @@ struct buf { char *data; size_t len, cap; bool failed; };
 struct span { const char *data; size_t len; };
 void buf_free(struct buf *b);
 
-struct writer { int fd; struct buf block; uint64_t done; int error; };
+struct writer { int fd; struct buf block; uint64_t done, sent; int error; };
 void writer_add(struct writer *w, struct span data);
 uint64_t writer_at(const struct writer *w);
 int writer_end(struct writer *w);

@@ -236,13 +236,12 @@ static bool begin_reading(struct session *s, const char *domain) {
 
 /* Opens an alias's file. A symbolic link (a mailing list's) is read where its target is the domain
  * owner's or readable by all: root is not to show what its caller could not see. */
-static int open_alias(const struct store *s, const char *file) {
-    struct stat st;
-    int fd = file_open(s->dir, file, NULL);
+static int open_alias(const struct store *s, const char *file, struct stat *st) {
+    int fd = file_open(s->dir, file, st);
     if (fd != -ELOOP)
         return fd;
-    fd = walk_file(s->dir, file, &st);
-    if (fd >= 0 && st.st_uid != s->uid && !(st.st_mode & S_IROTH)) {
+    fd = walk_file(s->dir, file, st);
+    if (fd >= 0 && st->st_uid != s->uid && !(st->st_mode & S_IROTH)) {
         fd_close(fd);
         return -ELOOP;
     }
@@ -267,10 +266,11 @@ static void put_lines(struct span text, const char *mark, struct buf *out) {
 
 static int read_alias(const struct store *s, const char *file, const char *mark, struct buf *out) {
     struct buf text = {0};
-    int fd = open_alias(s, file);
+    struct stat st;
+    int fd = open_alias(s, file, &st);
     if (fd < 0)
         return fd;
-    int error = fd_read(fd, &text);
+    int error = fd_read_sized(fd, st.st_size, &text);
     fd_close(fd);
     if (!error)
         put_lines((struct span){text.data, text.len}, mark, out);
@@ -302,10 +302,13 @@ int vpopmail_alias(const char *alias, const char *domain, char **data, size_t *s
 
 /* 1 for a directory entry that is an alias which is listed, 0, or -errno: not the catch-all; of
  * links (mailing lists) not those for a list's own addresses. */
-static int is_listed(int dir, const char *name) {
+static int is_listed(int dir, const struct dirent *entry) {
+    const char *name = entry->d_name;
     struct stat st;
     if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0 || !strcmp(name, PREFIX "default"))
         return 0;
+    if (entry->d_type == DT_REG)
+        return 1;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
         return errno == ENOENT ? 0 : -errno;
     if (S_ISLNK(st.st_mode))
@@ -324,7 +327,7 @@ static int for_each(const struct store *s, each_alias *act, struct buf *out) {
         return fd < 0 ? fd : -ENOMEM;
     }
     while (!error && (entry = dir_next(list, &error))) {
-        int listed = is_listed(fd, entry->d_name);
+        int listed = is_listed(fd, entry);
         error = listed > 0 ? act(s, entry->d_name, out) : listed;
     }
     closedir(list);

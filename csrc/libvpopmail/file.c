@@ -267,6 +267,8 @@ int file_open(int dir, const char *name, struct stat *st) {
 
 int fd_read_sized(int fd, off_t size, struct buf *out) {
     buf_clear(out);
+    if (size > FILE_LARGEST)
+        return -EFBIG;
     for (;;) {
         /* One byte more than there should be: less than that is the end of the file. */
         size_t more = (off_t)out->len < size ? (size_t)size - out->len + 1 : READ_BLOCK;
@@ -287,9 +289,7 @@ int fd_read_sized(int fd, off_t size, struct buf *out) {
 
 int fd_read(int fd, struct buf *out) {
     struct stat st;
-    if (fstat(fd, &st))
-        return -errno;
-    return st.st_size > FILE_LARGEST ? -EFBIG : fd_read_sized(fd, st.st_size, out);
+    return fstat(fd, &st) ? -errno : fd_read_sized(fd, st.st_size, out);
 }
 
 int file_read(int dir, const char *name, struct buf *out) {

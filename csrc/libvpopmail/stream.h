@@ -26,6 +26,7 @@ struct writer {
     int fd;
     struct buf block;
     uint64_t done; /* bytes that have left the block */
+    uint64_t sent; /* of these what the disk was told to write */
     int error;
 };
 void writer_add(struct writer *w, struct span data);
