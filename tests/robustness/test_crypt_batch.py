@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from itertools import islice, product
 
 import pytest
 from hypothesis import given, settings
@@ -127,9 +128,13 @@ def test_the_published_hashes(simd: int) -> None:
 @pytest.mark.parametrize("method", [b"$6$rounds=1000$", b"$5$rounds=1000$", b"$1$"])
 def test_lengths(method: bytes) -> None:
     password = bytes(range(1, 256)) * 3
-    pairs = [(password[:length], method + ALPHABET[: length % 17]) for length in range(301)]
+    lengths = product(range(301), range(17))
+    # A tenth of them where every byte that is read is looked at.
+    pairs = [
+        (password[:length], method + ALPHABET[:salt] + b"$"[: length % 2])
+        for length, salt in islice(lengths, 0, None, 11 if SANITIZED else 1)
+    ]
     pairs += [(password[-length:], method + ALPHABET[-17:]) for length in (509, 510, 511, 512, 600)]
-    pairs += [(password[:8], method + ALPHABET[:length] + b"$") for length in range(17)]
     assert differences(pairs) == []
 
 
