@@ -213,8 +213,8 @@ def test_gunicorn_behind_nginx(home: Home, place: Path) -> None:
             place / "gunicorn.log",
         )
         visitor.add_a_user(home)
-        answers = [visitor.ask("GET", "/sign-in")[0] for _ in range(8)]
-        assert set(answers) == {200, 503}  # so many in a minute
+        # So many in a minute, and no more.
+        assert any(visitor.ask("GET", "/sign-in")[0] == 503 for _ in range(100))
         assert visitor.ask("GET", "/")[0] == 200
     listening.close()
     assert not list(home.path.glob(".*"))  # it is vpopmail's HOME: nothing was left in it

@@ -61,7 +61,7 @@ def _migrate(options: Options) -> int:
     else:
         show_table(
             (row for finding in listed for row in _rows(finding)),
-            ("", "what", ""),
+            ("where", "what", ""),
             lambda row: row,
             False,
         )
