@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sees to the Debian packages that the Makefile needs: installs what is missing where it may.
-# Usage: tests/packages.sh [integration]: with the servers of `make test-integration`.
+# Usage: tests/packages.sh [integration|mysql]: with the servers of `make test-integration`, or with
+# the one that a vpopmail for MySQL needs in `make test-system`.
 set -eu
 
 missing=
@@ -38,6 +39,10 @@ if [ "${1:-}" = integration ]; then
     need libapache2-mod-wsgi-py3 test -e /usr/lib/apache2/modules/mod_wsgi.so
     need nginx-light test -x /usr/sbin/nginx
     need sudo command -v visudo
+fi
+
+if [ "${1:-}" = mysql ]; then
+    need mariadb-server-core test -x /usr/sbin/mariadbd
 fi
 
 [ -n "$missing" ] || exit 0

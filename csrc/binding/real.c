@@ -32,6 +32,8 @@
 /* The password-policy codes; the library keeps one text for all of them. */
 #define IS_POLICY(code) ((code) <= -69 && (code) >= -74)
 
+#define IS_PARSE_ERROR(code) ((code) == VA_PARSE_ERROR || ((code) <= -45 && (code) >= -54))
+
 static _Thread_local char policy[ROOM];
 
 /* --- calling ------------------------------------------------------------------------------------
@@ -51,10 +53,13 @@ static int connect_server(void) {
 #ifdef USE_CDB
     return VA_SUCCESS;
 #else
-    if (cage_lost_connection())
+    static bool failed;
+    if (failed || cage_lost_connection())
         vclose();
     int code = vauth_open(1);
-    return code > 0 ? VA_NO_AUTH_CONNECTION : code;
+    failed = code != VA_SUCCESS;
+    /* The codes of its configuration file say more; any other does not say what it is about. */
+    return !failed || IS_PARSE_ERROR(code) ? code : VA_NO_AUTH_CONNECTION;
 #endif
 }
 
