@@ -102,7 +102,7 @@ static int check_count(const struct home *home, uid_t uid, struct buf *place) {
     int domains = home_dir(home->path, DOMAINS_DIR);
     if (domains < 0)
         return VA_SUCCESS;
-    home_ids(home, &own, &group);
+    (void)home_ids(home, &own, &group);
     int code = check_file(domains, ".dir-control");
     if (code == VA_SUCCESS && dir_control_mend(domains, own, group))
         code = VA_COULD_NOT_UPDATE_FILE;

@@ -25,12 +25,25 @@ int NoMakeIndex, OptimizeAddDomain;
 /* --- counting -----------------------------------------------------------------------------------
  */
 
+/* Whether a directory is not there, or not for us. */
+static bool is_none(int error) {
+    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -EACCES;
+}
+
+/* Whether getpwuid_r() says that there is no such user, in one of its ways. */
+static bool is_lasting(int error) {
+    return error != ENOMEM && error != ERANGE && error != EIO && error != EMFILE &&
+           error != ENFILE && error != EINTR;
+}
+
 /* Opens the directory whose .dir-control counts the domains of a uid: vpopmail's own domains/, else
  * that in the user's home; -ENOENT where nothing counts them. */
 static int counting_dir(const struct home *home, uid_t uid, struct buf *path) {
     uid_t own;
     gid_t group;
-    home_ids(home, &own, &group);
+    int known = home_ids(home, &own, &group);
+    if (known && known != -ENOENT && known != -ENOTDIR)
+        return known;
     if (uid == own) {
         buf_fmt(path, "%s/" DOMAINS_DIR, home->path);
         return home_dir(home->path, DOMAINS_DIR);
@@ -44,13 +57,13 @@ static int counting_dir(const struct home *home, uid_t uid, struct buf *path) {
         text = malloc(room *= 2);
         error = text ? getpwuid_r(uid, &entry, text, room, &found) : ENOMEM;
     } while (error == ERANGE && room < 1 << 20);
-    int in = found ? walk_dir(AT_FDCWD, found->pw_dir) : -ENOENT;
-    int fd = in < 0 ? -ENOENT : dir_open(in, DOMAINS_DIR, false);
+    int in = found ? walk_dir(AT_FDCWD, found->pw_dir) : is_lasting(error) ? -ENOENT : -error;
+    int fd = in < 0 ? in : dir_open(in, DOMAINS_DIR, false);
     if (fd >= 0)
         buf_fmt(path, "%s/" DOMAINS_DIR, found->pw_dir);
     fd_close(in);
     free(text);
-    return fd < 0 ? -ENOENT : fd;
+    return is_none(fd) ? -ENOENT : fd;
 }
 
 /* --- adding -------------------------------------------------------------------------------------
@@ -79,7 +92,7 @@ static int declare(struct tree *t, int fd, struct buf *path) {
 static int declare_counting(const struct home *home, uid_t uid, struct tree *t) {
     struct buf path = {0};
     int fd = counting_dir(home, uid, &path);
-    int error = fd < 0 ? -ENOENT : declare(t, fd, &path);
+    int error = fd >= 0 ? declare(t, fd, &path) : fd;
     buf_free(&path);
     return error ? error : fd;
 }
@@ -108,10 +121,13 @@ static int open_there(int domains, struct span place, const char *name) {
     return found;
 }
 
-static mode_t default_mode(int dir) {
-    struct stat st;
-    bool there = fstatat(dir, ".qmail-default", &st, AT_SYMLINK_NOFOLLOW) == 0;
-    return there && S_ISREG(st.st_mode) ? st.st_mode & 0777 : 0600;
+/* The mode that .qmail-default has, or is to have. */
+static int default_mode(int dir, mode_t *mode) {
+    struct stat st = {0};
+    if (fstatat(dir, ".qmail-default", &st, AT_SYMLINK_NOFOLLOW) && errno != ENOENT)
+        return -errno;
+    *mode = S_ISREG(st.st_mode) ? st.st_mode & 0777 : 0600;
+    return 0;
 }
 
 static void default_text(const struct home *home, const char *recipient, struct buf *out) {
@@ -134,6 +150,7 @@ static int make_tree(int domains, struct span place, struct span text, const str
 /* The same where the directory is there already. */
 static int take_tree(int fd, struct span text, const struct domain *d, struct tree *t) {
     struct buf path = {0};
+    mode_t mode = 0;
     int error = tree_chown(fd, d->uid, d->gid);
     buf_str(&path, d->path);
     if (error)
@@ -143,7 +160,9 @@ static int take_tree(int fd, struct span text, const struct domain *d, struct tr
     buf_free(&path);
     if (error)
         return error_code(error, VA_COULD_NOT_MAKE_DOMAIN_DIR);
-    error = change_write(&t->change, fd, ".qmail-default", text, default_mode(fd), d->uid, d->gid);
+    error = default_mode(fd, &mode);
+    if (!error)
+        error = change_write(&t->change, fd, ".qmail-default", text, mode, d->uid, d->gid);
     return error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : VA_SUCCESS;
 }
 
@@ -548,6 +567,7 @@ int vpopmail_set_catchall(const char *domain, const char *catchall) {
     struct domain d = {0};
     struct lock lock = LOCK_NONE;
     struct buf recipient = {0}, text = {0};
+    mode_t mode = 0;
     if (name_breaks_line(catchall))
         return VA_BAD_CHAR;
     int found = find(domain, &d);
@@ -560,8 +580,8 @@ int vpopmail_set_catchall(const char *domain, const char *catchall) {
     struct store store = {code == VA_SUCCESS ? domain_dir(&d) : -1, d.uid, d.gid};
     if (code == VA_SUCCESS &&
         (store.dir < 0 || !buf_c(&text) || aliases_lock(&store, &lock) ||
-         aliases_write(&store, ".qmail-default", (struct span){text.data, text.len},
-                       default_mode(store.dir))))
+         default_mode(store.dir, &mode) ||
+         aliases_write(&store, ".qmail-default", (struct span){text.data, text.len}, mode)))
         code = VA_COULD_NOT_OPEN_QMAIL_DEFAULT;
     lock_release(&lock);
     fd_close(store.dir);

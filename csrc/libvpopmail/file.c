@@ -81,10 +81,10 @@ int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made) {
     int fd = dir_open(dir, name, false);
     if (fd == -EACCES && *made) /* by a umask that denies it to its owner */
         fd = open_denied(dir, name);
-    if (fd < 0 || !*made)
+    if (!*made)
         return fd;
     /* First: once it is given away, a root without CAP_FOWNER may not. */
-    int error = fchmod(fd, DIR_MODE) ? -errno : fd_owner(fd, uid, gid);
+    int error = fd < 0 ? fd : fchmod(fd, DIR_MODE) ? -errno : fd_owner(fd, uid, gid);
     if (error) {
         fd_close(fd);
         (void)unlinkat(dir, name, AT_REMOVEDIR);

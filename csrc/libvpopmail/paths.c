@@ -69,13 +69,14 @@ int home_dir(const char *dir, const char *name) {
     return fd;
 }
 
-void home_ids(const struct home *home, uid_t *uid, gid_t *gid) {
+int home_ids(const struct home *home, uid_t *uid, gid_t *gid) {
     struct stat st;
     int fd = home_dir(home->path, DOMAINS_DIR);
-    bool known = fd >= 0 && fstat(fd, &st) == 0;
+    int error = fd < 0 ? fd : fstat(fd, &st) ? -errno : 0;
     fd_close(fd);
-    *uid = known ? st.st_uid : VPOPMAILUID;
-    *gid = known ? st.st_gid : VPOPMAILGID;
+    *uid = error ? VPOPMAILUID : st.st_uid;
+    *gid = error ? VPOPMAILGID : st.st_gid;
+    return error;
 }
 
 static int replace(char **slot, const char *value) {
@@ -121,6 +122,6 @@ void vpopmail_get_ids(uid_t *uid, gid_t *gid) {
     *uid = VPOPMAILUID;
     *gid = VPOPMAILGID;
     if (home_hold(&home) == VA_SUCCESS)
-        home_ids(&home, uid, gid);
+        (void)home_ids(&home, uid, gid);
     home_release(&home);
 }

@@ -16,8 +16,8 @@ int home_hold(struct home *home);
 void home_release(struct home *home);
 /* How often the two were told; another number, and they may be others. */
 unsigned long home_now(void);
-/* vpopmail's ids: the owner of HOME/domains, else those of vpopmail_config.h. */
-void home_ids(const struct home *home, uid_t *uid, gid_t *gid);
+/* vpopmail's ids: the owner of HOME/domains, else those of vpopmail_config.h, and -errno. */
+int home_ids(const struct home *home, uid_t *uid, gid_t *gid);
 /* Opens DIR/NAME (a directory of the installation) for openat(); a descriptor or -errno. */
 int home_dir(const char *dir, const char *name);
 

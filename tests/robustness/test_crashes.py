@@ -185,6 +185,32 @@ def test_any_call_fails(place: Installation, scenario: Scenario) -> None:
     torture.tell(f"{scenario.name}: {faults} failing calls, {told} told, {later} cleared later")
 
 
+SYNCS = {
+    "add_domain": 17,
+    "add_alias_domain": 10,
+    "del_domain": 15,
+    "add_user": 12,
+    "del_user": 6,
+    "passwd": 4,
+    "set_user_quota": 7,
+    "alias_add": 2,
+}
+
+
+def test_how_often_it_waits_for_the_disk(place: Installation) -> None:
+    found = dict.fromkeys(SYNCS, 0)
+    for scenario in SCENARIOS:
+        if scenario.name in SYNCS:
+
+            def judge(call: strike.Call, name: str = scenario.name) -> int:
+                found[name] += call.name == "fsync"
+                return 0
+
+            place.lay_out(scenario)
+            assert strike.run(lambda call=scenario.call: call(place), judge).code == 0
+    assert found == SYNCS
+
+
 CUTS = [(True, True), (False, False), (True, False), (False, True)]
 """Whether vpopmail's home and qmail's directory are as early, or as late, as they can be."""
 
