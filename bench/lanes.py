@@ -16,7 +16,7 @@ from bench.library import lanes, simds
 from vpopmail_ext import auth_many, vpopmail_auth_user
 
 DOMAIN = "bench-lanes.invalid"
-THREADS, CALLS = 64, 15  # of a storm
+THREADS, CALLS, STORMS = 64, 60, 7
 MANY, BARE, ROUNDS = 1920, 40, 11
 LONE, PAIRS = 4, 101
 
@@ -89,7 +89,7 @@ def storm(bench: Bench, simd: str) -> tuple[float, float]:
 def storm_rows(bench: Bench, targets: Targets) -> Iterator[Row]:
     cores = len(os.sched_getaffinity(0))
     faster, slowest = [], []
-    for _ in range(ROUNDS):
+    for _ in range(STORMS):
         alone = bare()
         in_lanes, last = storm(bench, "avx512")
         _, last_without = storm(bench, "off")

@@ -177,7 +177,7 @@ def vpopmail_auth_user(
 
     It never warns, and `vpopmail_error` tells ``Success`` after it. libvpopmail's vauth_user().
     """
-    texts = None
+    code = None
     # Sign-ins come by the thousand: no helper where all is plain text.
     if (
         type(user) is type(domain) is type(password) is str
@@ -185,15 +185,15 @@ def vpopmail_auth_user(
         and "\0" not in f"{user}{domain}{password}"
     ):
         try:
-            texts = user.encode(), domain.encode(), password.encode()
+            code = _auth_user(user.encode(), domain.encode(), password.encode(), equal_time)
         except UnicodeEncodeError:  # a byte that came in as a surrogate
-            texts = None
-    if texts is None:
+            code = None
+    if code is None:
         texts = _credentials(user, domain, password)
         _text("vpopmail_auth_user", "apop", apop)
-    matches = _auth_user(*texts, equal_time) == 1
+        code = _auth_user(*texts, equal_time)
     _kept.failure = None
-    return matches
+    return code == 1
 
 
 def vpopmail_alias_add(user: Value, domain: Value, alias: Value) -> bool:
