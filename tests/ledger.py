@@ -459,7 +459,8 @@ def main() -> None:
     told = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
     numbers = range(int(first), int(first) + THREADS)
-    run_threads(numbers, place, lambda: not told.is_set(), shared, Path(books))
+    books_at = Path(books)
+    run_threads(numbers, place, lambda: not told.is_set(), shared, books_at, contends=not REAL)
 
 
 if __name__ == "__main__":

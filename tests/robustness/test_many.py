@@ -31,6 +31,7 @@ from tests.ledger import (
     run_threads,
     until,
 )
+from tests.linked import bundled_alone
 
 TOP = Path(__file__).parents[2]
 DOMAINS = [f"domain{number}.com" for number in range(20)]
@@ -137,6 +138,7 @@ def test_processes(twenty: Place, tmp_path: Path) -> None:
     torture.tell(f"{told(books, seconds)}, nothing lost")
 
 
+@bundled_alone("nobody completes or undoes what a crash left")
 @pytest.mark.torture
 @pytest.mark.filterwarnings("ignore:vpopmail error")
 def test_killed_processes(twenty: Place, tmp_path: Path) -> None:
