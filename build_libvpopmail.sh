@@ -109,7 +109,7 @@ jobs=${JOBS:-$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)}
 (cd "$work/src" && ar rcs libvpopmail.a ./*.o)
 for tool in vadddomain vdeldomain vaddaliasdomain; do
     # shellcheck disable=SC2086
-    (cd "$work/src" && $cc $flags -o "$tool" "tools/$tool.o" tools/tool.o libvpopmail.a -lcrypt -lpthread) ||
+    (cd "$work/src" && $cc $flags -Wl,-z,now -o "$tool" "tools/$tool.o" tools/tool.o libvpopmail.a -lcrypt -lpthread) ||
         fail "$tool could not be linked; the messages are above"
 done
 

@@ -84,7 +84,11 @@ def describe(extension: Extension, library: Library, extra: list[str]) -> None:
     """Tell an extension module what it is made of."""
     sources, depends = ["csrc/binding/binding.c"], [*library.depends, *files("csrc/binding/*")]
     compile_flags, link_flags = [*CFLAGS, *extra], [*library.link_flags, *extra]
-    if not library.bundled:
+    if library.bundled:
+        # To find a function at its first call the linker would save registers, in which a hash may
+        # be, on the stack, where it stays.
+        link_flags.insert(0, "-Wl,-z,now")
+    else:
         ours = bundled()
         depends += [*ours.sources, *ours.depends]
         names = ("real", "real_records", "cage", "wrap", "files")

@@ -97,6 +97,15 @@ static void sign_in(char *password) {
     wrong[0] ^= 1;
     expect("sign in", vauth_user(S("alice"), S("ex.com"), password, S("")) != NULL, 1);
     expect("sign in wrongly", vauth_user(S("alice"), S("ex.com"), wrong, S("")) != NULL, 0);
+    expect("authenticate", vpopmail_authenticate("alice", "ex.com", password, 0), 1);
+    expect("authenticate wrongly", vpopmail_authenticate("alice", "ex.com", wrong, 0), 0);
+    expect("authenticate nobody", vpopmail_authenticate("nobody", "ex.com", password, 1), 0);
+    char many[4 * (14 + sizeof wrong)], matches[4], *at = many;
+    for (int i = 0; i < 4; i++)
+        at += sprintf(at, "alice%cex.com%c%s", 0, 0, i % 2 ? wrong : password) + 1;
+    expect("authenticate many", vpopmail_authenticate_many(many, 4, 1, matches), 0);
+    expect("of many", matches[0] && !matches[1] && matches[2] && !matches[3], 1);
+    explicit_bzero(many, sizeof many);
     explicit_bzero(wrong, sizeof wrong);
 }
 
@@ -146,7 +155,7 @@ static void *call_all(void *unused) {
 /* Begins anew with the copies for authentication, of which the old ones go. */
 static void drop_copies(void) {
     expect("home", vpopmail_set_home(NULL, NULL), 0);
-    expect("nobody", vauth_user(S("nobody"), S("ex.com"), S("x"), S("")) != NULL, 0);
+    expect("nobody", vpopmail_authenticate("nobody", "ex.com", "x", 0), 0);
     vclose();
 }
 

@@ -12,6 +12,7 @@ import fcntl
 import io
 import logging
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -37,31 +38,63 @@ PASSWORD = "Xq7-unique-Zw9"
 # --- what is left in memory ----------------------------------------------------------------------
 
 
-def test_nothing_is_left_in_memory(tmp_path: Path) -> None:
-    """secrets.c looks through all of its process's memory once its calls have ended."""
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that builds a program with the library, and without sanitizers."""
     if os.environ.get("VPOPMAIL_TEST_SANITIZED"):
-        pytest.skip("sanitizers keep what is freed as it was")
+        pytest.skip("sanitizers keep what is freed as it was, and count as instructions")
+    prefix = tmp_path_factory.mktemp("library")
+    command = [TOP / "build_libvpopmail.sh", "--prefix", prefix, "--qmail", "/no/qmail"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def build(name: str) -> Path:
+        command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
+        command += ["-Wl,-z,now", "-iquote", TOP / "csrc/libvpopmail", f"-I{prefix}/include"]
+        command += ["-o", prefix / name, TOP / f"tests/robustness/{name}.c"]
+        command += [f"-L{prefix}/lib", "-lvpopmail", "-lcrypt", "-lpthread"]
+        subprocess.run(command, check=True)
+        return prefix / name
+
+    return build
+
+
+def test_nothing_is_left_in_memory(build: Callable[[str], Path], tmp_path: Path) -> None:
+    """secrets.c looks through all of its process's memory once its calls have ended."""
     home, qmail = tmp_path / "home", tmp_path / "qmail"
     for directory in (home / "domains", home / "etc", qmail / "users", qmail / "control"):
         directory.mkdir(parents=True)
-    built = tmp_path / "built"
-    command = [TOP / "build_libvpopmail.sh", "--prefix", built, "--qmail", "/no/qmail"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
-    command += [
-        f"-I{built}/include",
-        "-o",
-        tmp_path / "secrets",
-        TOP / "tests/robustness/secrets.c",
-    ]
-    command += [f"-L{built}/lib", "-lvpopmail", "-lcrypt", "-lpthread"]
-    subprocess.run(command, check=True)
     ran = subprocess.run(
-        [tmp_path / "secrets", home, qmail], capture_output=True, text=True, check=False
+        [build("secrets"), home, qmail], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
     # It found what it had put there itself, at last.
     assert ran.stderr.startswith("probe: is at ")
+
+
+# --- comparing -----------------------------------------------------------------------------------
+
+
+def test_hashes_are_compared_in_constant_time(build: Callable[[str], Path]) -> None:
+    """Where they differ makes no difference in the instructions that are run."""
+    program = build("constant_time")
+    text = "$6$saltsalt$" + "a" * 86
+
+    def instructions(other: str) -> int:
+        ran = subprocess.run(
+            ["valgrind", "--tool=lackey", "--basic-counts=yes", program, text, other],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"LC_ALL": "C"},
+        )
+        (count,) = re.findall(r"guest instrs: +([\d,]+)", ran.stderr)
+        return int(count.replace(",", ""))
+
+    equal = instructions(text)
+    for other in ("b" + text[1:], text[:-1] + "b", text[:50] + "b" + text[51:], "b" * len(text)):
+        # A single instruction more each time would be 20,000.
+        assert abs(instructions(other) - equal) < 2000
+    assert instructions(text[:-1]) < equal  # as their lengths, which are no secret, are compared
 
 
 # --- what is said --------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def test_with_the_bundled_library_compiled_in(project: Path) -> None:
     assert made.sources == ["module.c", "csrc/binding/binding.c", "csrc/libvpopmail/a.c"]
     assert {"csrc/libvpopmail/a.h", "csrc/binding/binding.h"} <= set(made.depends)
     assert made.extra_compile_args == [*probe.CFLAGS, "-g", *find.bundled().compile_flags]
-    assert made.extra_link_args == ["-lcrypt", "-lpthread", "-g"]
+    assert made.extra_link_args == ["-Wl,-z,now", "-lcrypt", "-lpthread", "-g"]
 
 
 def test_with_one_of_our_own_installed(project: Path) -> None:
@@ -152,7 +152,7 @@ def test_with_one_of_our_own_installed(project: Path) -> None:
     assert made.sources == ["module.c", "csrc/binding/binding.c"]
     assert "/x/a" in made.depends
     assert made.extra_compile_args[-2:] == ['-DVPX_LIBRARY="/x/\\"\\\\.a"', "-I/x"]
-    assert made.extra_link_args == ["-lx", "-g"]
+    assert made.extra_link_args == ["-Wl,-z,now", "-lx", "-g"]
 
 
 def test_with_a_real_one(project: Path) -> None:
