@@ -69,7 +69,8 @@ def fuzz(target: str, seconds: float) -> dict[str, float]:
     found.mkdir(parents=True, exist_ok=True)
     command = [BUILD / target, f"-max_len={LARGEST}", "-timeout=20", "-rss_limit_mb=4096"]
     command += ["-print_final_stats=1", f"-artifact_prefix={BUILD}/found-{target}-"]
-    command += [] if seconds else ["-runs=0"]
+    # Its end should this process be gone by then.
+    command += [f"-max_total_time={int(seconds) * 60 + 60}"] if seconds else ["-runs=0"]
     command += [path for path in (found, seeds) if path.is_dir()]
     with tempfile.TemporaryDirectory(dir=_memory()) as scratch, tempfile.TemporaryFile() as told:
         child = subprocess.Popen(command, cwd=scratch, stderr=told, stdout=told)
