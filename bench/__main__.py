@@ -30,7 +30,7 @@ RESULTS = TOP / "bench/results.json"
 def main() -> int:
     with opened() as bench:
         reference = {"libvpopmail": bench.reference.version} if bench.reference else None
-    found = []
+    described, found = about(reference), []
     for script in SCRIPTS:
         print(f"bench: {script}", file=sys.stderr, flush=True)
         done = subprocess.run(
@@ -40,8 +40,8 @@ def main() -> int:
             check=True,
         )
         found += json.loads(done.stdout)
-    results = {**about(reference), "rows": found}
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        results = {**described, "rows": found}
+        RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     write(TOP / "README.md", results)
     print("\n".join([*table(found), "", *limits_table(found)]))
     return 1 if any(row["met"] is False for row in found) else 0
