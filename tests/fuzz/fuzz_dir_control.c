@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
         buf_free(&written);
     }
     while (span_line(&rest, &line))
-        if (is_place(line))
+        if (dir_control_is_place(line))
             HOLDS(line.data[0] != '/' && !memchr(line.data, '.', line.len));
     free((char *)text.data);
     return 0;

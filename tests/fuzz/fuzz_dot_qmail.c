@@ -1,4 +1,5 @@
-/* .qmail files: every byte of an alias's lines is shown, and lines that are set are what is read. */
+/* .qmail files: every byte of an alias's lines is shown, and lines that are set are what is read.
+ */
 #include "../../csrc/libvpopmail/alias.c"
 
 #include "fuzz.h"

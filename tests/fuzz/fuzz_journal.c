@@ -9,9 +9,8 @@
 #include "fuzz.h"
 
 static const char *const paths[] = {
-    ['d'] = "domain",         ['a'] = "domain/alice",
-    ['m'] = "domain/alice/Maildir", ['v'] = "domain/vpasswd",
-    ['t'] = "domain/" PREFIX TEXT,  ['o'] = "outside",
+    ['d'] = "domain",         ['a'] = "domain/alice",        ['m'] = "domain/alice/Maildir",
+    ['v'] = "domain/vpasswd", ['t'] = "domain/" PREFIX TEXT, ['o'] = "outside",
     ['s'] = "outside/secret",
 };
 

@@ -7,16 +7,16 @@
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
     struct span rest = {(const char *)data, size}, password = before_nul(&rest);
     struct span text = held((const unsigned char *)rest.data, rest.len), line;
-    struct rule rules[RULES] = {0};
+    struct policy policy = {0};
     double measured[RULES];
     char *typed = span_dup(password);
     HOLDS(typed);
-    for (rest = text; span_line(&rest, &line) && read_rule(line, rules);)
+    for (rest = text; span_line(&rest, &line) && read_rule(line, &policy);)
         ;
     measure(typed, measured);
     for (int i = 0; i < RULES; i++)
-        if (!holds(rules[i], measured[i])) {
-            refuse(i, rules[i]);
+        if (!holds(policy.rules[i], measured[i])) {
+            refuse(i, policy.rules[i]);
             HOLDS(strncmp(verror(VA_PWSTR_LENGTH - i), "password ", 9) == 0);
         }
     free(typed);
