@@ -46,11 +46,6 @@ def domain_ids() -> tuple[int, int]:
     return os.getuid(), os.getgid()
 
 
-def only_bundled(reason: str) -> pytest.MarkDecorator:
-    """Leave a test out where a real library is linked: what it does there is another thing."""
-    return pytest.mark.skipif(vpopmail_ext.info().library == "real", reason=reason)
-
-
 def open_to_all(path: Path) -> None:
     """Let other users reach what is in a directory of ours."""
     for directory in (path, *path.parents):

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 import vpopmail_ext as v
-from tests.conftest import Home, only_bundled, open_to_all, own_programs
+from tests.conftest import Home, open_to_all, own_programs
+from tests.linked import bundled_alone
 from vpopmail_ext import api, calls, errors, exec_tools
 from vpopmail_ext._binding import lib
 from vpopmail_ext.records import Quota
@@ -73,7 +74,7 @@ def test_without_assign_there_are_no_domains(home: Home) -> None:
     assert list(api.domains()) == []
 
 
-@only_bundled("a real libvpopmail takes it for an empty one")
+@bundled_alone("it is taken for an empty one")
 def test_an_assign_that_can_t_be_read(home: Home) -> None:
     (home.qmail / "users/assign").mkdir()
     with pytest.raises(errors.StorageFailed, match="can't read users/assign file"):
@@ -182,7 +183,7 @@ def test_deleting_a_domain(mail: Home) -> None:
     assert not directory(mail).exists()
 
 
-@only_bundled("a real libvpopmail reads etc/defaultdomain once in a process")
+@bundled_alone("etc/defaultdomain is read once in a process")
 def test_default_domain(mail: Home) -> None:
     assert api.default_domain() is None
     file = mail.path / "etc/defaultdomain"
@@ -246,7 +247,7 @@ def test_many_users_stream(mail: Home) -> None:
     assert [user.name for user in found] == names[1:]
 
 
-@only_bundled("the users of a malformed vpasswd are not asked of a real libvpopmail")
+@bundled_alone("the users of a malformed vpasswd are not asked for")
 def test_lines_that_are_no_users_are_passed_over(mail: Home) -> None:
     long = "y" * 200_000
     text = ["bad\n", line("one"), "\n", line("n\0ul"), "a:b:c\n", line("two", flags="q"), long]
@@ -272,7 +273,7 @@ def test_a_vpasswd_that_is_a_link_is_refused(mail: Home, tmp_path: Path) -> None
         api.users("example.com")
 
 
-@only_bundled("the users of a malformed vpasswd are not asked of a real libvpopmail")
+@bundled_alone("the users of a malformed vpasswd are not asked for")
 def test_a_record_that_holds_a_nul_is_no_user(mail: Home) -> None:
     with (directory(mail) / "vpasswd").open("a") as file:
         file.write(line("bob", "g\0h"))
@@ -322,7 +323,7 @@ def test_passwords(mail: Home) -> None:
     )
 
 
-@only_bundled("a real libvpopmail reads the policy once in a process")
+@bundled_alone("the policy is read once in a process")
 def test_the_password_policy_s_own_text(mail: Home) -> None:
     (mail.path / "etc/password_strength.conf").write_text("Length >= 12\n")
     with pytest.raises(errors.WeakPassword) as caught:
@@ -365,7 +366,7 @@ def test_flags(mail: Home) -> None:
     assert list(api.users("example.com")) == [found]
 
 
-@only_bundled("a real libvpopmail takes the user from vpasswd.cdb")
+@bundled_alone("the user is taken from vpasswd.cdb")
 def test_flags_without_the_user_s_line(mail: Home) -> None:
     (directory(mail) / "vpasswd").write_text("")
     with pytest.raises(errors.NoSuchUser):
@@ -522,7 +523,7 @@ def test_last_auth(mail: Home) -> None:
         api.last_auth(replace(alice, name="bob"))
 
 
-@only_bundled("a real libvpopmail takes what is before the NUL")
+@bundled_alone("what is before the NUL is taken")
 def test_an_address_that_holds_a_nul(mail: Home) -> None:
     (directory(mail) / "alice/lastauth").write_text("a\0b")
     assert api.last_auth(api.user("alice", "example.com")) is None
@@ -640,7 +641,7 @@ def test_the_default_limits(mail: Home) -> None:
     assert api.limits("example.com") == api.Limits(maxpopaccounts=12, perm_account=api.Denied(7))
 
 
-@only_bundled("a real libvpopmail needs etc/vlimits.default")
+@bundled_alone("etc/vlimits.default is needed")
 def test_no_limits_at_all(mail: Home) -> None:
     (mail.path / "etc/vlimits.default").unlink()
     assert api.limits("example.com") == api.Limits()

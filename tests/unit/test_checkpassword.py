@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Home, only_bundled, open_to_all
+from tests.conftest import Home, open_to_all
+from tests.linked import bundled_alone
 from vpopmail_ext import api, checkpassword, cli
 
 TOP = Path(__file__).parents[2]
@@ -155,7 +156,7 @@ Check = Callable[..., Any]
         "alice@example.com",
         "alice%example.com",
         "ALICE@example.net",
-        pytest.param("alice", marks=only_bundled("a real one reads etc/defaultdomain once")),
+        pytest.param("alice", marks=bundled_alone("etc/defaultdomain is read once")),
     ],
 )
 def test_names(mail: Home, check: Check, name: str) -> None:

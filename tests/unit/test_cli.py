@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 
 import vpopmail_ext
-from tests.conftest import Home, only_bundled
+from tests.conftest import Home
+from tests.linked import bundled_alone
 from vpopmail_ext import api, bulk, chown, cli
 from vpopmail_ext.cli import output, passwords, shell
 from vpopmail_ext.cli.output import UsageError
@@ -87,7 +88,7 @@ def test_a_domain_with_its_postmaster(run: Run, home: Home) -> None:
     assert user.gecos == "Postmaster"
 
 
-@only_bundled("a real libvpopmail reads the policy once in a process")
+@bundled_alone("the policy is read once in a process")
 def test_no_domain_is_left_where_its_postmaster_is_refused(run: Run, home: Home) -> None:
     (home.path / "etc/password_strength.conf").write_text("Length >= 99\n")
     message = run("domain add example.com --postmaster --password-env PW", 5)
@@ -187,7 +188,7 @@ def test_flags(run: Run, mail: Home) -> None:
     assert run("user flags alice@example.com") == "-\n"
 
 
-@only_bundled("a real libvpopmail reads etc/defaultdomain once in a process")
+@bundled_alone("etc/defaultdomain is read once in a process")
 def test_the_default_domain(run: Run, mail: Home) -> None:
     assert run("user flags alice", 2) == ("vpopmail-ext: alice is no address: write user@domain\n")
     (mail.path / "etc/defaultdomain").write_text("example.com\n")
@@ -415,7 +416,7 @@ def test_an_interrupt(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run("rebuild example.com", 130)
 
 
-@only_bundled("a real libvpopmail has its directories compiled in")
+@bundled_alone("the directories are compiled in")
 def test_another_installation(run: Run, mail: Home, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert run(f"--home {mail.path} --qmail {tmp_path}/empty domain list") == ""

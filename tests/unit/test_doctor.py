@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 import vpopmail_ext
-from tests.conftest import Home, only_bundled, open_to_all, own_programs
+from tests.conftest import Home, open_to_all, own_programs
+from tests.linked import bundled_alone
 from vpopmail_ext import api, doctor, errors, processes
 
 OTHER = 4711
@@ -152,7 +153,7 @@ def test_rights_for_authentication(mail: Home, denied: set[str]) -> None:
     )
 
 
-@only_bundled("a real libvpopmail takes it for an empty one")
+@bundled_alone("it is taken for an empty one")
 def test_an_assign_that_can_t_be_read(mail: Home) -> None:
     (mail.qmail / "users/assign").unlink()
     (mail.qmail / "users/assign").mkdir()
