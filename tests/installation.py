@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.conftest import domain_ids
+
 TOP = Path(__file__).parents[1]
 CONFIG = """\
 #define VERSION "{version}"
@@ -55,6 +57,14 @@ def archive(home: Path, *flags: str) -> None:
     library = home / "lib/libvpopmail.a"
     library.unlink(missing_ok=True)
     subprocess.run(["ar", "rcs", library, built], check=True)
+
+
+def build_library(prefix: Path, *options: str) -> None:
+    """Install the bundled library in `prefix`, for ids that there are here."""
+    uid, gid = map(str, domain_ids())
+    command = [TOP / "build_libvpopmail.sh", "--prefix", prefix, "--qmail", "/no/qmail"]
+    command += ["--uid", uid, "--gid", gid, *options]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def copy_project(to: Path) -> Path:

@@ -87,7 +87,7 @@ def device(path: Path) -> None:
     try:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
     except PermissionError:
-        path.symlink_to("/dev/zero")
+        pytest.skip("this user may not make devices")
 
 
 def link_to_device(path: Path) -> None:

@@ -203,7 +203,7 @@ def interrupt(go_on: Callable[[], bool]) -> int:
 # --- what does not grow --------------------------------------------------------------------------
 
 GROWTH = """
-import os, sys, threading, warnings
+import os, sys, threading, time, warnings
 import vpopmail_ext as v
 
 warnings.simplefilter("ignore")
@@ -256,6 +256,10 @@ def round_of(count):
     for thread in all_of_them: thread.join()
 
 def look():
+    # A thread that was joined is listed for a moment more.
+    end = time.monotonic() + 10
+    while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < end:
+        time.sleep(0.001)
     pages = int(open("/proc/self/statm").read().split()[1])
     return (
         pages * os.sysconf("SC_PAGESIZE") // 1024,

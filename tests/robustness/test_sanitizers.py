@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import torture
+from tests.installation import build_library
 
 TOP = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -58,10 +59,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Checker], 
     @cache
     def library(sanitize: str) -> Path:
         prefix = tmp_path_factory.mktemp("library")
-        command = [f"{TOP}/build_libvpopmail.sh", "--prefix", str(prefix), "--qmail", "/no/qmail"]
-        if sanitize:
-            command += ["--sanitize", sanitize]
-        subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        build_library(prefix, *(["--sanitize", sanitize] if sanitize else []))
         return prefix
 
     @cache

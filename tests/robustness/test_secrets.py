@@ -28,6 +28,7 @@ import pytest
 
 import vpopmail_ext as v
 from tests.conftest import open_to_all
+from tests.installation import build_library
 from vpopmail_ext import api
 from vpopmail_ext.errors import VpopmailError
 
@@ -44,8 +45,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     if os.environ.get("VPOPMAIL_TEST_SANITIZED"):
         pytest.skip("sanitizers keep what is freed as it was, and count as instructions")
     prefix = tmp_path_factory.mktemp("library")
-    command = [TOP / "build_libvpopmail.sh", "--prefix", prefix, "--qmail", "/no/qmail"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    build_library(prefix)
 
     def build(name: str) -> Path:
         command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
@@ -208,7 +208,7 @@ if what == "domains":
     assert v.vpopmail_add_domain("example.com", home, uid, gid), v.vpopmail_error()
     assert v.vpopmail_add_alias_domain("example.com", "alias.com")
 else:
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and int(uid) != 0:
         os.setgroups([])
         os.setgid(int(gid))
         os.setuid(int(uid))
