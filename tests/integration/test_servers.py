@@ -44,6 +44,8 @@ def needs(*paths: str) -> None:
     for path in paths:
         if not Path(path).exists():
             pytest.skip(f"{path} is not there: run make test-integration")
+    if not all(directory.stat().st_mode & 0o001 for directory in (TOP, *TOP.parents)):
+        pytest.skip(f"{TOP} is where vpopmail's user may not go")
     ours = f"Python {sys.version_info.major}.{sys.version_info.minor}."
     if not subprocess.check_output([PYTHON, "--version"], text=True).startswith(ours):
         pytest.skip(f"{PYTHON}, which vpopmail's user can run, is another than this one")
