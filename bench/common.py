@@ -336,8 +336,8 @@ def table(rows: Iterable[Mapping[str, object]]) -> list[str]:
 
 
 def limits_table(rows: Iterable[Mapping[str, object]]) -> list[str]:
-    """Return the lines of a table of what remains above each row's physical limit."""
-    lines = ["| work | ours | nothing can be below | times that |", "| --- | --- | --- | --- |"]
+    """Return the lines of a table of each row beside the bare work that it can't do without."""
+    lines = ["| work | ours | the bare work | times that |", "| --- | --- | --- | --- |"]
     for row in rows:
         ours, limit, unit = row["ours"], row["limit"], row["unit"]
         if limit is None:

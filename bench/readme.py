@@ -27,7 +27,8 @@ def section(results: Mapping[str, Any]) -> str:
             f"{against}; ours is called from Python {versions['python']}. {machine['processor']}, "
             f"{machine['cores']} cores, {machine['system']}; commit {results['commit'][:12]}.",
             "",
-            "What remains above what the processor and the disk take, measured in the same run:",
+            "The bare work beside it, measured in the same run (files are written, then synced; ours",
+            "lets the disk begin while they are made):",
             "",
             *limits_table(results["rows"]),
             "",
