@@ -27,7 +27,7 @@ def section(results: Mapping[str, Any]) -> str:
             f"{against}; ours is called from Python {versions['python']}. {machine['processor']}, "
             f"{machine['cores']} cores, {machine['system']}; commit {results['commit'][:12]}.",
             "",
-            "The bare work beside it, measured in the same run (files are written, then synced; ours",
+            "The bare work beside it, measured in the same run (files written, then synced; ours",
             "lets the disk begin while they are made):",
             "",
             *limits_table(results["rows"]),
