@@ -432,8 +432,8 @@ void crypt_wipe(struct crypt_data *data) {
 }
 
 static int run_alone(struct crypt_job *const *jobs, size_t count) {
-    struct crypt_data *data = count ? calloc(1, sizeof *data) : NULL;
-    if (count && !data)
+    struct crypt_data *data = calloc(1, sizeof *data);
+    if (!data)
         return -ENOMEM;
     for (size_t i = 0; i < count; i++) {
         const char *hash = crypt_r(jobs[i]->password, jobs[i]->setting, data);
@@ -466,16 +466,18 @@ int crypt_batch_by(enum simd simd, struct crypt_job *const *jobs, size_t count) 
         hashes[i] = crypt_job_hash(jobs[i], &blocks);
     for (enum hash hash = 0; !error && hash <= HASHES; hash++) {
         const struct kernel *kernel = hash < HASHES ? crypt_kernel(hash, simd) : NULL;
-        size_t n = 0, alone;
+        const struct kernel *alone = hash < HASHES ? crypt_kernel_alone(hash, simd) : NULL;
+        size_t n = 0, last;
         for (size_t i = 0; i < count; i++)
             if (hashes[i] == hash)
                 chosen[n++] = jobs[i];
-        /* A job with all lanes to itself is better off with crypt_r. */
-        alone = !kernel ? n : n % kernel->lanes == 1;
-        if (n > alone)
-            error = run_lanes(kernel, hash, chosen, n - alone);
-        if (!error)
-            error = run_alone(chosen + n - alone, alone);
+        /* A job with all lanes to itself is better off without them. */
+        last = !kernel ? n : n % kernel->lanes == 1;
+        if (n > last)
+            error = run_lanes(kernel, hash, chosen, n - last);
+        if (!error && last)
+            error = alone ? run_lanes(alone, hash, chosen + n - last, last)
+                          : run_alone(chosen + n - last, last);
     }
     for (size_t i = 0; error && i < count; i++)
         explicit_bzero(jobs[i]->hash, CRYPT_OUTPUT_SIZE);

@@ -15,7 +15,7 @@
 
 /* SHA-2's: the fractions of the primes' cube roots and square roots. SHA-256 takes the upper
  * halves. */
-static const uint64_t sha2_constants[80] = {
+static const alignas(16) uint64_t sha2_constants[80] = {
     0x428a2f98d728ae22, 0x7137449123ef65cd, 0xb5c0fbcfec4d3b2f, 0xe9b5dba58189dbbc,
     0x3956c25bf348b538, 0x59f111f1b605d019, 0x923f82a4af194f9b, 0xab1c5ed5da6d8118,
     0xd807aa98a3030242, 0x12835b0145706fbe, 0x243185be4ee4b28c, 0x550c7dc3d5ffb4e2,
@@ -69,7 +69,8 @@ static const uint32_t md5_start[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x1032
 #define VECTORS typedef WORD V __attribute__((vector_size(LANES * BITS / 8)))
 #define RIGHT(x, n) (((x) >> (n)) | ((x) << (BITS - (n))))
 
-#define LIST4(DO, s) DO(0, s), DO(1, s), DO(2, s), DO(3, s)
+#define LIST1(DO, s) DO(0, s)
+#define LIST4(DO, s) LIST1(DO, s), DO(1, s), DO(2, s), DO(3, s)
 #define LIST8(DO, s) LIST4(DO, s), DO(4, s), DO(5, s), DO(6, s), DO(7, s)
 #define LIST16(DO, s)                                                                              \
     LIST8(DO, s), DO(8, s), DO(9, s), DO(10, s), DO(11, s), DO(12, s), DO(13, s), DO(14, s),       \
@@ -88,6 +89,7 @@ static const uint32_t md5_start[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x1032
         (rows)[i_] = __builtin_shufflevector(upper_, lower_, LIST(UPPER, s));                      \
         (rows)[i_ + (s)] = __builtin_shufflevector(upper_, lower_, LIST(LOWER, s));                \
     }
+#define CHANGE1(rows)
 #define CHANGE4(rows) CHANGE(rows, 2) CHANGE(rows, 1)
 #define CHANGE8(rows) CHANGE(rows, 4) CHANGE4(rows)
 #define CHANGE16(rows) CHANGE(rows, 8) CHANGE8(rows)
@@ -108,7 +110,8 @@ static const uint32_t md5_start[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x1032
 #define BIT(i, s) (s) << i
 #define LOAD_STATE(s, lanes, start)                                                                \
     do {                                                                                           \
-        V begins_ = (V)(((lanes)->fresh & (V){LIST(BIT, 1U)}) != 0);                               \
+        /* What is true is 1 as a word, and all ones in a vector. */                               \
+        V begins_ = 0 - (V)((((lanes)->fresh & (V){LIST(BIT, 1U)}) != 0) & 1);                     \
         UNROLL for (int i_ = 0; i_ < STATE_WORDS; i_++) {                                          \
             memcpy(&s[i_], (lanes)->state + (unsigned int)i_ * sizeof(V), sizeof(V));              \
             s[i_] = (s[i_] & ~begins_) | (begins_ & (start));                                      \
@@ -131,7 +134,7 @@ static const uint32_t md5_start[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x1032
 /* --- the kernels --------------------------------------------------------------------------------
  */
 
-#define TARGET "avx2"
+#define TARGET "avx2,bmi,bmi2"
 #define MAJORITY(x, y, z) ((x & y) | (z & (x | y)))
 #define SWAPPED(x) (V) _mm256_shuffle_epi8((__m256i)(x), SWAP256(CAT(SWAP, BITS)))
 #define SWAP256(...) SWAP256_OF(__VA_ARGS__)
@@ -150,6 +153,12 @@ static const uint32_t md5_start[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x1032
 #define KERNEL md5_avx2
 #define LANES 8
 #include "crypt_kernel_md5.h"
+
+#define KERNEL md5_alone
+#define LANES 1
+#include "crypt_kernel_md5.h"
+
+#include "crypt_kernel_alone.h"
 
 #undef TARGET
 #undef MAJORITY
@@ -180,17 +189,24 @@ static const struct kernel kernels[][HASHES] = {
     [SIMD_AVX2] = {{4, sha512_avx2}, {8, sha256_avx2}, {8, md5_avx2}},
     [SIMD_AVX512] = {{8, sha512_avx512}, {16, sha256_avx512}, {16, md5_avx512}},
 };
+static const struct kernel alone[HASHES] = {[SHA512] = {1, sha512_alone}, [MD5] = {1, md5_alone}};
 
 const struct kernel *crypt_kernel(enum hash hash, enum simd simd) {
     return simd == SIMD_OFF ? NULL : &kernels[simd][hash];
 }
 
+const struct kernel *crypt_kernel_alone(enum hash hash, enum simd simd) {
+    return simd == SIMD_OFF || !alone[hash].lanes ? NULL : &alone[hash];
+}
+
 /* The processor, and the system as well, which has to keep the registers. */
 static enum simd processor(void) {
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
-        return SIMD_AVX512;
-    return __builtin_cpu_supports("avx2") ? SIMD_AVX2 : SIMD_OFF;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("bmi") ||
+        !__builtin_cpu_supports("bmi2"))
+        return SIMD_OFF;
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") ? SIMD_AVX512
+                                                                                   : SIMD_AVX2;
 }
 
 #else
@@ -199,6 +215,10 @@ const struct kernel *crypt_kernel(enum hash hash, enum simd simd) {
     (void)hash;
     (void)simd;
     return NULL;
+}
+
+const struct kernel *crypt_kernel_alone(enum hash hash, enum simd simd) {
+    return crypt_kernel(hash, simd);
 }
 
 static enum simd processor(void) {

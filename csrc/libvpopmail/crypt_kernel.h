@@ -31,5 +31,7 @@ enum simd crypt_simd(void);
 const char *crypt_simd_name(void);
 /* The kernel that needs no more than that; NULL where there is none. */
 const struct kernel *crypt_kernel(enum hash hash, enum simd simd);
+/* The kernel of one lane, for a password without company; NULL where crypt_r is as good. */
+const struct kernel *crypt_kernel_alone(enum hash hash, enum simd simd);
 
 #endif

@@ -18,12 +18,20 @@
     } while (0)
 #define SIXTEEN(...) UNROLL for (int i = 0; i < 16; i += 4) FOUR(__VA_ARGS__)
 #define F1(x, y, z) (z ^ (x & (y ^ z)))
+#if LANES == 1 /* x is the word that the steps wait for: nothing to do with it but once */
+#define F2(x, y, z) ((y & ~z) + (x & z))
+#else
 #define F2(x, y, z) (y ^ (z & (x ^ y)))
+#endif
 #define F3(x, y, z) (x ^ y ^ z)
 #define F4(x, y, z) (y ^ (x | ~z))
 
 KERNEL_ATTRIBUTES static void KERNEL(struct lanes *lanes) {
+#if LANES == 1
+    typedef WORD V;
+#else
     VECTORS;
+#endif
     V w[16], s[STATE_ROWS];
     LOAD_BLOCKS(w, lanes);
     LOAD_STATE(s, lanes, md5_start[i_]);

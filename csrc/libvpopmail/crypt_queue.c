@@ -118,7 +118,7 @@ static void leave(void) {
 
 static int run(struct call **calls, size_t count, struct crypt_data *data) {
     struct crypt_job *jobs[LANES_MAX];
-    if (count == 1)
+    if (count == 1 && !crypt_kernel_alone(calls[0]->hash, crypt_simd()))
         return crypt_r(calls[0]->job.password, calls[0]->job.setting, data) ? 0 : -errno;
     for (size_t i = 0; i < count; i++)
         jobs[i] = &calls[i]->job;
