@@ -124,9 +124,8 @@ def main(count: int, seed: int) -> int:
             print(f"seed {seed}, after {done} pairs: {found[0]}")
             return 1
         done += len(pairs)
-    print(
-        f"seed {seed}: {done} pairs, the same on {', '.join(SIMDS[simd] for simd in simds())}, alone"
-    )
+    kernels = [*(SIMDS[simd] for simd in simds()), "alone"]
+    print(f"seed {seed}: {done} pairs, the same on {', '.join(kernels)}")
     return 0
 
 
