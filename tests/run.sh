@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What `make test` does: builds the bundled library into the container's /home/vpopmail, links the module
-# with it, runs pytest there; then the same once more with AddressSanitizer and
-# UndefinedBehaviorSanitizer. Without arguments it runs what has threads, and all traces, under
-# ThreadSanitizer as well.
+# with it, runs pytest there; beside it, in a container of its own, the same once more with
+# AddressSanitizer and UndefinedBehaviorSanitizer, then what has threads, and all traces, under
+# ThreadSanitizer. With arguments for pytest it runs those, plain, then with the first two sanitizers.
 # Usage: tests/run.sh [--integration] PYTHON [PYTEST ARGUMENT…]
 # --integration: what `make test-integration` does instead, tests/integration beside other servers.
 set -euo pipefail
@@ -32,9 +32,6 @@ inside() { # FLAVOUR PYTHON [ARGUMENT…]
     *) set -- --cov --cov-report=term "$@" ;;
     esac
     if [ "$sanitize" ]; then
-        # A copy of the tree, so that the module there is not taken for the plain one.
-        rm -rf "build/$flavour" && mkdir -p "build/$flavour"
-        tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git . | tar -x -C "build/$flavour"
         cd "build/$flavour"
         build+=(--sanitize "$sanitize")
         export VPOPMAIL_EXT_SANITIZE=$sanitize
@@ -88,9 +85,28 @@ if [ "$integration" ]; then
     ("${runner[@]}" plain "$python" --no-cov tests/integration "$@")
     exit
 fi
-("${runner[@]}" plain "$python" "$@")
-("${runner[@]}" sanitized "$python" "$@")
-if [ $# -eq 0 ]; then
-    threads=(robustness/test_threads.py robustness/test_cache.py unit/test_auth_many.py)
-    ("${runner[@]}" thread "$python" tests/conformance "${threads[@]/#/tests/}" -k "not comparer")
+copy() { # FLAVOUR: of the tree, so that the module there is not taken for the plain one
+    rm -rf "build/$1" && mkdir -p "build/$1"
+    tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git . | tar -x -C "build/$1"
+}
+copy sanitized
+if [ $# -gt 0 ]; then
+    ("${runner[@]}" plain "$python" "$@")
+    ("${runner[@]}" sanitized "$python" "$@")
+    exit
 fi
+copy thread
+threads=(robustness/test_threads.py robustness/test_cache.py unit/test_auth_many.py)
+told=$(mktemp) status=0
+(
+    ("${runner[@]}" sanitized "$python") &&
+        ("${runner[@]}" thread "$python" tests/conformance "${threads[@]/#/tests/}" -k "not comparer")
+) >"$told" 2>&1 &
+beside=$!
+trap 'rm -f "$told"' EXIT
+trap 'kill "$beside"; exit 130' INT TERM
+("${runner[@]}" plain "$python") || status=$?
+echo "The sanitizers' tests go on beside it; what they say follows."
+wait "$beside" || status=$?
+cat "$told"
+exit "$status"

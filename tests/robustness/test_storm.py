@@ -1,7 +1,7 @@
 """Sign-ins that are hashed side by side, and equal_time: what is hashed, and the answers.
 
-Programs of their own, so that the module is loaded for one core, and crypt_r is counted, which has to be
-called for every hash with VPOPMAIL_EXT_SIMD=off alone.
+Programs of their own, so that the module is loaded for one core, and crypt_r is counted, which
+has to be called for every hash with VPOPMAIL_EXT_SIMD=off alone.
 """
 
 from __future__ import annotations
