@@ -137,9 +137,17 @@ int dir_sync(int dir) {
 #define REMOVE_TRIES 100 /* others, who have it open, may put something there meanwhile */
 
 struct removal {
-    int top; /* where subtrees that lie too deep are moved to */
+    int top;     /* where subtrees that lie too deep are moved to */
+    uid_t owner; /* whose the directories must be; KEEP_OWNER: anybody's */
     unsigned long moved;
 };
+
+static int check_owner(int dir, uid_t owner) {
+    struct stat st;
+    if (owner == KEEP_OWNER)
+        return 0;
+    return fstat(dir, &st) ? -errno : st.st_uid == owner ? 0 : -ELOOP;
+}
 
 static int remove_below(struct removal *r, int fd, int depth);
 
@@ -164,13 +172,13 @@ static int remove_entry(struct removal *r, int dir, const char *name, int depth)
 
 /* Empties the directory and closes it. */
 static int remove_below(struct removal *r, int fd, int depth) {
-    DIR *list = fdopendir(fd);
+    int error = check_owner(fd, r->owner);
+    DIR *list = error ? NULL : fdopendir(fd);
     if (!list) {
-        int error = -errno;
+        error = error ? error : -errno;
         fd_close(fd);
         return error;
     }
-    int error = 0;
     bool again = true;
     while (!error && again) {
         unsigned long moved = r->moved;
@@ -184,7 +192,7 @@ static int remove_below(struct removal *r, int fd, int depth) {
     return error;
 }
 
-static int remove_once(int dir, const char *name) {
+static int remove_once(int dir, const char *name, uid_t owner) {
     if (unlinkat(dir, name, 0) == 0)
         return 0;
     if (errno != EISDIR && errno != EPERM)
@@ -192,7 +200,7 @@ static int remove_once(int dir, const char *name) {
     int fd = dir_open(dir, name, false);
     if (fd < 0)
         return fd;
-    struct removal r = {.top = fcntl(fd, F_DUPFD_CLOEXEC, 0)};
+    struct removal r = {.top = fcntl(fd, F_DUPFD_CLOEXEC, 0), .owner = owner};
     int error = r.top < 0 ? -errno : 0;
     if (error)
         fd_close(fd);
@@ -204,11 +212,40 @@ static int remove_once(int dir, const char *name) {
     return error;
 }
 
-int tree_remove(int dir, const char *name) {
+int tree_remove_of(int dir, const char *name, uid_t owner) {
     int error = -ENOTEMPTY;
     for (int i = 0; i < REMOVE_TRIES && error == -ENOTEMPTY; i++)
-        error = remove_once(dir, name);
+        error = remove_once(dir, name, owner);
     return error;
+}
+
+int tree_remove(int dir, const char *name) {
+    return tree_remove_of(dir, name, KEEP_OWNER);
+}
+
+/* What is no directory is not looked at. */
+static int check_below(int dir, const char *name, uid_t owner, int depth) {
+    int fd = dir_open(dir, name, false);
+    int error = fd < 0 ? fd : check_owner(fd, owner);
+    DIR *list = error ? NULL : fdopendir(fd);
+    if (!list) {
+        fd_close(fd);
+        return fd < 0 || error ? error : -ENOMEM;
+    }
+    struct dirent *entry;
+    while (!error && (entry = dir_next(list, &error))) {
+        struct stat st;
+        if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
+            error = errno == ENOENT ? 0 : -errno;
+        else if (S_ISDIR(st.st_mode) && depth < TREE_DEPTH)
+            error = check_below(fd, entry->d_name, owner, depth + 1);
+    }
+    closedir(list);
+    return error;
+}
+
+int tree_check(int dir, const char *name, uid_t owner) {
+    return check_below(dir, name, owner, 0);
 }
 
 static int chown_below(int dir, uid_t uid, gid_t gid, int depth) {

@@ -27,6 +27,10 @@ int dir_sync(int dir);
 struct dirent *dir_next(DIR *list, int *error);
 /* Removes NAME with all below it, from however deep; what is a link goes as a link. */
 int tree_remove(int dir, const char *name);
+/* Likewise, but goes into no directory that is another's: -ELOOP. */
+int tree_remove_of(int dir, const char *name, uid_t owner);
+/* 0 where the directory NAME and those below are the owner's, -ELOOP where one is another's. */
+int tree_check(int dir, const char *name, uid_t owner);
 /* Gives directory DIR and all below it to an owner; hard links to elsewhere are left alone. */
 int tree_chown(int dir, uid_t uid, gid_t gid);
 

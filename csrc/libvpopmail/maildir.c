@@ -173,10 +173,14 @@ static int locate(const struct store *s, const char *domain_path, struct span pa
 
 int maildir_check(const struct store *s, const char *domain_path, struct span path) {
     char *name;
+    struct span part;
     int parent = locate(s, domain_path, path, &name);
+    int error = parent < 0                         ? parent
+                : below(domain_path, path, &part) ? 0
+                                                  : tree_check(parent, name, s->uid);
     free(name);
     fd_close(parent);
-    return parent < 0 ? parent : 0;
+    return error;
 }
 
 int maildir_open(const struct store *s, const char *domain_path, struct span path) {
@@ -213,7 +217,7 @@ int maildir_drop(const struct store *s, struct change *c, const char *domain_pat
 int maildir_remove(const struct store *s, const char *domain_path, struct span path) {
     char *name;
     int parent = locate(s, domain_path, path, &name);
-    int error = parent < 0 ? parent : tree_remove(parent, name);
+    int error = parent < 0 ? parent : tree_remove_of(parent, name, s->uid);
     if (!error)
         error = dir_sync(parent);
     free(name);
@@ -225,15 +229,17 @@ int maildir_remove(const struct store *s, const char *domain_path, struct span p
  */
 
 /* The size that a message's name tells (…,S=1234…), else the file's; one that has just gone has
- * none. */
+ * none, and neither has what is no file: a link would tell of a file elsewhere. */
 static int message_size(int dir, const char *name, unsigned long long *size) {
     const char *told = NULL;
     struct stat st = {0};
     for (const char *p = strstr(name, ",S="); p; p = strstr(p + 1, ",S="))
         told = p;
-    if (!told && fstatat(dir, name, &st, 0) && errno != ENOENT && errno != ELOOP)
+    if (!told && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && errno != ENOENT)
         return -errno;
-    *size = told ? strtoull(told + 3, NULL, 10) : (unsigned long long)st.st_size;
+    *size = told                   ? strtoull(told + 3, NULL, 10)
+            : S_ISREG(st.st_mode) ? (unsigned long long)st.st_size
+                                   : 0;
     return 0;
 }
 

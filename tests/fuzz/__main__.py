@@ -3,12 +3,14 @@
 Builds the targets (fuzz_TARGET.c) with clang's libFuzzer, AddressSanitizer and
 UndefinedBehaviorSanitizer, and runs each for so many seconds of its own CPU time (0: over its
 corpus alone) on corpus/TARGET and what earlier runs found, which build/fuzz keeps. All that was run
-is counted up in build/fuzz/results.json.
+on the same code is counted up in ledger.json, of which the table in docs/durability.md is made.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
+import hashlib
 import json
 import os
 import re
@@ -19,13 +21,31 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypedDict
+
+from tests import torture
 
 TOP = Path(__file__).parents[2]
 HERE = TOP / "tests/fuzz"
 SOURCE = TOP / "csrc/libvpopmail"
 BUILD = TOP / "build/fuzz"
-RESULTS = BUILD / "results.json"
-TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in HERE.glob("fuzz_*.c"))
+LEDGER = HERE / "ledger.json"
+TARGETS = {
+    "assign": "assign.c linefile.c cdb.c stream.c buf.c",
+    "control": "control.c linefile.c cdb.c stream.c buf.c",
+    "crypt_batch": "crypt_batch.c crypt_kernel.c crypt_kernel_md5.h crypt_kernel_sha2.h buf.c",
+    "dir_control": "dir_control.c buf.c",
+    "dot_qmail": "alias.c linefile.c buf.c",
+    "journal": "change.c walk.c file.c buf.c",
+    "limits": "limits.c buf.c",
+    "maildirsize": "maildir.c buf.c",
+    "password_policy": "password.c buf.c",
+    "quota": "maildir.c buf.c",
+    "users_cdb": "assign.c cdb.c buf.c",
+    "vpasswd_cdb": "vpasswd.c cdb.c buf.c",
+    "vpasswd_line": "vpasswd.c buf.c",
+}
+"""And the sources that each tries."""
 FLAGS: list[str | Path] = ["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-w", "-iquote", SOURCE]
 FLAGS += ["-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 LARGEST = 65536
@@ -63,11 +83,31 @@ def _make(made: Path, of: Iterable[Path], command: list[str | Path]) -> None:
         subprocess.run(command, check=True)
 
 
-def fuzz(target: str, seconds: float) -> dict[str, float]:
+class Done(TypedDict):
+    """What was run of a target."""
+
+    executions: int
+    cpu_seconds: float
+    edges: int
+    code: str
+    """A digest of the sources that it tries."""
+
+
+def code_of(target: str) -> str:
+    """Return a digest of what is tried: comments and spaces don't count."""
+    told = hashlib.sha256()
+    sources = [HERE / f"fuzz_{target}.c", *(SOURCE / name for name in TARGETS[target].split())]
+    for path in sources:
+        command = ["gcc", "-fpreprocessed", "-dD", "-E", "-P", path]
+        told.update(b" ".join(subprocess.run(command, check=True, capture_output=True).stdout.split()))
+    return told.hexdigest()[:16]
+
+
+def fuzz(target: str, seconds: float) -> Done:
     """Run one target and return what was done; an input that breaks it is a SystemExit."""
     found, seeds = BUILD / "corpus" / target, HERE / "corpus" / target
     found.mkdir(parents=True, exist_ok=True)
-    command = [BUILD / target, f"-max_len={LARGEST}", "-timeout=20", "-rss_limit_mb=4096"]
+    command = [BUILD / target, f"-max_len={LARGEST}", "-timeout=600", "-rss_limit_mb=4096"]
     command += ["-print_final_stats=1", f"-artifact_prefix={BUILD}/found-{target}-"]
     # Its end should this process be gone by then.
     command += [f"-max_total_time={int(seconds) * 60 + 60}"] if seconds else ["-runs=0"]
@@ -87,7 +127,9 @@ def fuzz(target: str, seconds: float) -> dict[str, float]:
     executions = int(re.findall(r"^stat::number_of_executed_units: (\d+)", text, re.M)[-1])
     edges = int(re.findall(r" cov: (\d+) ", text)[-1])
     cpu = usage.ru_utime + usage.ru_stime
-    return {"executions": executions, "cpu_seconds": round(cpu, 2), "edges": edges}
+    return Done(
+        executions=executions, cpu_seconds=round(cpu, 2), edges=edges, code=code_of(target)
+    )
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -102,18 +144,43 @@ def _memory() -> str | None:
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
-def count_up(target: str, done: dict[str, float]) -> dict[str, float]:
-    """Add a run to all that was run of the target."""
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    before = results.get(target, {"executions": 0, "cpu_seconds": 0, "edges": 0})
-    results[target] = {
-        "executions": before["executions"] + done["executions"],
-        "cpu_seconds": round(before["cpu_seconds"] + done["cpu_seconds"], 2),
-        "edges": max(before["edges"], done["edges"]),
+def ledger() -> dict[str, Done]:
+    """Return what was run of each target, on the code as it is."""
+    written: dict[str, Done] = json.loads(LEDGER.read_text()) if LEDGER.exists() else {}
+    nothing = Done(executions=0, cpu_seconds=0, edges=0, code="")
+    return {
+        target: done if done["code"] == code else Done({**nothing, "code": code})
+        for target in TARGETS
+        for done, code in [(written.get(target, nothing), code_of(target))]
     }
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    together: dict[str, float] = results[target]
+
+
+def count_up(target: str, done: Done) -> Done:
+    """Enter a run; return all that was run of the target."""
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        all_of_them = ledger()
+        before = all_of_them[target]
+        all_of_them[target] = together = Done(
+            executions=before["executions"] + done["executions"],
+            cpu_seconds=round(before["cpu_seconds"] + done["cpu_seconds"], 2),
+            edges=max(before["edges"], done["edges"]),
+            code=done["code"],
+        )
+        LEDGER.write_text(json.dumps(all_of_them, indent=1) + "\n")
+        torture.document("python -m tests.fuzz", table(all_of_them))
     return together
+
+
+def table(of: dict[str, Done]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    rows = ["| target | executions | CPU seconds | edges |", "| --- | ---: | ---: | ---: |"]
+    rows += [
+        f"| {target} | {done['executions']:,} | {done['cpu_seconds']:,.0f} | {done['edges']} |"
+        for target, done in of.items()
+    ]
+    together = (sum(done[what] for done in of.values()) for what in ("executions", "cpu_seconds"))
+    return [*rows, "| all | {:,} | {:,.0f} | |".format(*together)]
 
 
 def main() -> None:
@@ -125,12 +192,11 @@ def main() -> None:
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
     targets = options.targets or TARGETS
     build(targets)
-    print(f"{'target':16} {'executions':>12} {'CPU s':>9} {'edges':>6}   all that was run so far")
+    print(f"{'target':16} {'executions':>14} {'CPU s':>9} {'edges':>6}   all that was run so far")
     for target in targets:
         done = count_up(target, fuzz(target, options.seconds))
         print(
-            f"{target:16} {done['executions']:12,.0f} {done['cpu_seconds']:9,.1f} "
-            f"{done['edges']:6.0f}",
+            f"{target:16} {done['executions']:14,} {done['cpu_seconds']:9,.1f} {done['edges']:6}",
             flush=True,
         )
 

@@ -28,7 +28,9 @@ import pytest
 import vpopmail_ext as v
 from tests import torture
 from tests.conftest import open_to_all
+from tests.robustness import strike
 from vpopmail_ext import api, chown
+from vpopmail_ext._binding import lib
 from vpopmail_ext.errors import VpopmailError
 
 DOMAIN = "example.com"
@@ -282,3 +284,80 @@ def test_nothing_outside_is_touched(home: Any, place: Path, tmp_path: Path, name
                 populate(home)
     outside.check()
     torture.tell(f"{name}: {calls:,} calls, {succeeded:,} of them with a result")
+
+
+def domain_file(home: Any, name: str) -> Path:
+    path: Path = home.path / "domains" / DOMAIN / name
+    return path
+
+
+def test_a_link_among_the_messages_tells_no_size(home: Any, place: Path) -> None:
+    """The mail user links to a file in a directory that it may not search."""
+    outside = Outside(place, home.gid)
+    cur = domain_file(home, "alice/Maildir/cur")
+    (cur / "1").write_bytes(b"x" * 7)
+    (cur / "2").symlink_to(outside.files[0])
+    (cur / "3").symlink_to(outside.directories[0])
+    user = api.user("alice", DOMAIN)
+    assert api.quota_usage(user) == api.QuotaUsage(7, 3, user.quota)
+    v.vpopmail_set_user_quota("alice", DOMAIN, "2M")
+    assert domain_file(home, "alice/Maildir/maildirsize").read_text() == "2097152S\n7 3\n"
+    outside.check()
+
+
+def elsewhere(home: Any, tmp_path: Path) -> Path:
+    """Have alice's directory be the mail user's one outside of the domain's."""
+    directory = tmp_path / "elsewhere"
+    domain_file(home, "alice").rename(directory)
+    vpasswd = domain_file(home, "vpasswd")
+    text = vpasswd.read_text()
+    vpasswd.write_text(text.replace(str(domain_file(home, "alice")), str(directory)))
+    api.rebuild(DOMAIN)
+    assert api.user("alice", DOMAIN).directory == str(directory)
+    return directory
+
+
+def test_a_users_directory_elsewhere_goes(home: Any, place: Path, tmp_path: Path) -> None:
+    directory = elsewhere(home, tmp_path)
+    assert v.vpopmail_del_user("alice", DOMAIN)
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("where", ["", "Maildir/cur"])
+def test_what_is_anothers_in_a_directory_elsewhere_stays(
+    home: Any, place: Path, tmp_path: Path, where: str
+) -> None:
+    """The mail user names a directory of its own in which root's, or another's, lies."""
+    directory = elsewhere(home, tmp_path)
+    for owner in (0, OTHER_UID):
+        theirs = directory / where / "theirs"
+        theirs.mkdir()
+        (theirs / "file").write_text("to be kept\n")
+        os.chown(theirs, owner, owner)
+        before = sorted(directory.rglob("*"))
+        with pytest.warns(v.VpopmailWarning, match="Illegal username"):
+            assert not v.vpopmail_del_user("alice", DOMAIN)
+        assert sorted(directory.rglob("*")) == before
+        assert v.vpopmail_auth_user("alice", DOMAIN, "secret-1")
+        shutil.rmtree(theirs)
+    assert v.vpopmail_del_user("alice", DOMAIN)
+
+
+def test_what_is_another_s_by_the_time_stays(home: Any, place: Path, tmp_path: Path) -> None:
+    """Moved in after the directory was looked through: what it holds is not removed all the same."""
+    directory = elsewhere(home, tmp_path)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "file").write_text("to be kept\n")
+    moved = directory / "Maildir/theirs"
+
+    def judge(call: strike.Call) -> int:
+        if call.name.startswith("rename") and theirs.exists():
+            theirs.rename(moved)
+        return 0
+
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    outcome = strike.run(lambda: lib.vpx_del_user(b"alice", DOMAIN.encode()), judge)
+    assert outcome.code != 0
+    assert (moved / "file").read_text() == "to be kept\n"
