@@ -1,6 +1,7 @@
 # make demo   the main job, on a scratch home, without root
 # make test   everything that can be tested here
-# make torture  what could go on for ever, for longer; VPOPMAIL_TEST_TORTURE=10: ten times as long
+# make torture  what could go on for ever, for longer; VPOPMAIL_TEST_TORTURE=10: ten times as long;
+#             RESUME=1: without what tests/torture.json has of this code
 # make test-integration  with servers that others wrote, from Debian: Dovecot; the examples and the site; the wheel
 # make bench  times, beside those of the original that VPOPMAIL_HOME names
 # make check  linters, types, formats, a build in which warnings are errors
@@ -24,7 +25,9 @@ test: $(VENV)/ready
 	tests/run.sh $(PY)
 
 torture: $(VENV)/ready
-	VPOPMAIL_TEST_TORTURE=$${VPOPMAIL_TEST_TORTURE:-1} tests/run.sh $(PY) --no-cov -m torture
+	VPOPMAIL_TEST_TORTURE=$${VPOPMAIL_TEST_TORTURE:-1} VPOPMAIL_TEST_RESUME=$(RESUME) \
+	    tests/run.sh $(PY) --no-cov -m torture
+	$(PY) -m tests.torture
 
 test-integration: $(VENV)/integration
 	@tests/packages.sh integration

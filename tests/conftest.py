@@ -19,11 +19,28 @@ if "VPOPMAIL_TEST_SANITIZED" in os.environ:
     settings.load_profile("sanitized")
 
 
+CODE = torture.code() if torture.FACTOR else ""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `make torture RESUME=1` has of this code."""
+    if torture.FACTOR and os.environ.get("VPOPMAIL_TEST_RESUME"):
+        had = [item for item in items if torture.is_done(item.nodeid, CODE)]
+        config.hook.pytest_deselected(items=had)
+        items[:] = [item for item in items if item not in had]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if torture.FACTOR and report.when == "call" and report.passed:
+        torture.enter(report.nodeid, CODE)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if torture.FACTOR and torture.figures:
         terminalreporter.section("figures")
-        for figure in torture.figures:
-            terminalreporter.write_line(figure)
+        for test, lines in torture.figures.items():
+            for line in lines:
+                terminalreporter.write_line(f"{test.split('::')[-1]}: {line}")
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ if [ "$1" = --inside ]; then
 fi
 integration=
 [ "$1" != --integration ] || { integration=yes && shift; }
+export VPOPMAIL_TEST_LEDGER=$top/tests/torture.json
 python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 shift
 if reason=$(tests/container.sh --check 2>&1); then

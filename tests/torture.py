@@ -1,20 +1,32 @@
 """How far the tests that could go on for ever go: a little in `make test`, far in `make torture`.
 
-They are marked `torture` and are the same tests in both: VPOPMAIL_TEST_TORTURE is a factor on
-how far they are to go, 1 in `make torture`.
+They are marked `torture` and are the same tests in both. VPOPMAIL_TEST_TORTURE is a factor on how
+far they are to go, 1 in `make torture`; under the sanitizers, which run all that once more, it is a
+tenth. What each did is entered in torture.json, with a digest of the library's code, of which
+``python -m tests.torture`` makes the tables in docs/durability.md. `make torture RESUME=1` leaves
+out what it has of the same code.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import os
 import re
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypedDict
 
-FACTOR = float(os.environ.get("VPOPMAIL_TEST_TORTURE", "0"))
+TOP = Path(__file__).parents[1]
+DOCUMENT = TOP / "docs/durability.md"
+LEDGER = Path(os.environ.get("VPOPMAIL_TEST_LEDGER") or TOP / "tests/torture.json")
+SANITIZED = "VPOPMAIL_TEST_SANITIZED" in os.environ
+FACTOR = float(os.environ.get("VPOPMAIL_TEST_TORTURE") or 0) / (10 if SANITIZED else 1)
 
-figures: list[str] = []
-"""What is shown at the end of `make torture`."""
+figures: dict[str, list[str]] = {}
+"""By test: what is shown at the end of `make torture`."""
 
 
 def amount(short: float, long: float) -> float:
@@ -22,21 +34,115 @@ def amount(short: float, long: float) -> float:
     return long * FACTOR if FACTOR else short
 
 
+def step(short: int) -> int:
+    """Return of how many points one is to be tried: of `short`, or each with torture."""
+    return max(1, round(1 / FACTOR)) if FACTOR else short
+
+
 def tell(figure: str) -> None:
     """Have a line shown at the end of `make torture`."""
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0]
-    figures.append(f"{test.split('::')[-1]}: {figure}")
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0].split("/")[-1]
+    figures.setdefault(test, []).append(figure)
 
 
-DOCUMENT = Path(__file__).parents[1] / "docs/durability.md"
+# --- what was done --------------------------------------------------------------------------------
+
+
+def digest(sources: Iterable[Path]) -> str:
+    """Return a digest of C code, in which comments and spaces don't count."""
+    told = hashlib.sha256()
+    for path in sources:
+        command = ["gcc", "-fpreprocessed", "-dD", "-E", "-P", path]
+        environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+        text = subprocess.run(command, check=True, capture_output=True, env=environment).stdout
+        told.update(b" ".join(text.split()))
+    return told.hexdigest()[:16]
+
+
+def code() -> str:
+    """Return the digest of the library."""
+    return digest(sorted((TOP / "csrc/libvpopmail").rglob("*.[ch]")))
+
+
+class Entry(TypedDict):
+    """What was done by a test."""
+
+    code: str
+    factor: float
+    figure: str
+
+
+def entries() -> dict[str, Entry]:
+    """Return what was done, by test."""
+    written: dict[str, Entry] = json.loads(LEDGER.read_text()) if LEDGER.exists() else {}
+    return written
+
+
+def name_of(test: str) -> str:
+    """Return what a test is entered by."""
+    return test.split("/")[-1] + (" sanitized" if SANITIZED else "")
+
+
+def is_done(test: str, of: str) -> bool:
+    """Tell whether a test has passed, as far as it is to go, with that code."""
+    entry = entries().get(name_of(test))
+    return entry is not None and entry["code"] == of and entry["factor"] >= FACTOR
+
+
+def enter(test: str, of: str) -> None:
+    """Enter what a test told that has passed."""
+    figure = "; ".join(figures.get(test.split("/")[-1], ()))
+    with open(f"{LEDGER}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = entries() | {name_of(test): Entry(code=of, factor=FACTOR, figure=figure)}
+        LEDGER.write_text(json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+# --- docs/durability.md ---------------------------------------------------------------------------
 
 
 def document(command: str, lines: Iterable[str]) -> None:
     """Write what a command has made in its place in docs/durability.md."""
-    start, end = f"<!-- made by {command} -->\n\n", "\n<!-- end -->\n"
+    start, end = f"<!-- made by {command} -->\n", "<!-- end -->\n"
     between = re.escape(start) + ".*?" + re.escape(end)
-    made = start + "".join(f"{line}\n" for line in lines) + end
+    made = "\n".join([start, *lines, "", end])
     text, count = re.subn(between, lambda _: made, DOCUMENT.read_text(), flags=re.S)
     if count != 1:
         raise SystemExit(f"{DOCUMENT} has not once {start.strip()} … {end.strip()}")
     DOCUMENT.write_text(text)
+
+
+SWEEPS = {
+    "test_killed_before_any_call_that_changes_files": "killed at",
+    "test_any_call_fails": "failing calls",
+    "test_the_power_is_cut": "power cuts",
+}
+
+
+def tables() -> dict[str, list[str]]:
+    """Return the tables, by what they are of."""
+    sweeps: dict[str, dict[str, str]] = {}
+    others = ["| test | what it did |", "| --- | --- |"]
+    for test, entry in entries().items():
+        name, _, of = test.partition("::")[2].partition("[")
+        if entry["factor"] != 1 or test.endswith(" sanitized") or name.startswith("test_no_input"):
+            continue
+        if name in SWEEPS:
+            sweeps.setdefault(of.rstrip("]"), {})[name] = entry["figure"]
+        elif entry["figure"]:
+            others.append(f"| {name}{f', {of}'.rstrip(']') if of else ''} | {entry['figure']} |")
+    rows = [f"| call | {' | '.join(SWEEPS.values())} |", f"| --- {'| --- ' * len(SWEEPS)}|"]
+    rows += [
+        f"| {call} | {' | '.join(told.get(sweep, '') for sweep in SWEEPS)} |"
+        for call, told in sweeps.items()
+    ]
+    return {"make torture, of changes": rows, "make torture": others}
+
+
+if __name__ == "__main__":
+    for which, lines in tables().items():
+        document(which, lines)
+    now = code()
+    for each, entry in entries().items():
+        if entry["code"] != now:
+            print("of other code:", each)

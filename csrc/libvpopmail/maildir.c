@@ -175,7 +175,7 @@ int maildir_check(const struct store *s, const char *domain_path, struct span pa
     char *name;
     struct span part;
     int parent = locate(s, domain_path, path, &name);
-    int error = parent < 0                         ? parent
+    int error = parent < 0                        ? parent
                 : below(domain_path, path, &part) ? 0
                                                   : tree_check(parent, name, s->uid);
     free(name);
@@ -229,7 +229,7 @@ int maildir_remove(const struct store *s, const char *domain_path, struct span p
  */
 
 /* The size that a message's name tells (…,S=1234…), else the file's; one that has just gone has
- * none, and neither has what is no file: a link would tell of a file elsewhere. */
+ * none, and a link has none: its file may lie where the mail user can't look. */
 static int message_size(int dir, const char *name, unsigned long long *size) {
     const char *told = NULL;
     struct stat st = {0};
@@ -237,9 +237,9 @@ static int message_size(int dir, const char *name, unsigned long long *size) {
         told = p;
     if (!told && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) && errno != ENOENT)
         return -errno;
-    *size = told                   ? strtoull(told + 3, NULL, 10)
-            : S_ISREG(st.st_mode) ? (unsigned long long)st.st_size
-                                   : 0;
+    *size = told                  ? strtoull(told + 3, NULL, 10)
+            : S_ISLNK(st.st_mode) ? 0
+                                  : (unsigned long long)st.st_size;
     return 0;
 }
 

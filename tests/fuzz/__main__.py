@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -25,7 +24,7 @@ from typing import TypedDict
 
 from tests import torture
 
-TOP = Path(__file__).parents[2]
+TOP = torture.TOP
 HERE = TOP / "tests/fuzz"
 SOURCE = TOP / "csrc/libvpopmail"
 BUILD = TOP / "build/fuzz"
@@ -94,13 +93,9 @@ class Done(TypedDict):
 
 
 def code_of(target: str) -> str:
-    """Return a digest of what is tried: comments and spaces don't count."""
-    told = hashlib.sha256()
-    sources = [HERE / f"fuzz_{target}.c", *(SOURCE / name for name in TARGETS[target].split())]
-    for path in sources:
-        command = ["gcc", "-fpreprocessed", "-dD", "-E", "-P", path]
-        told.update(b" ".join(subprocess.run(command, check=True, capture_output=True).stdout.split()))
-    return told.hexdigest()[:16]
+    """Return the digest of what is tried."""
+    sources = [SOURCE / name for name in TARGETS[target].split()]
+    return torture.digest([HERE / f"fuzz_{target}.c", *sources])
 
 
 def fuzz(target: str, seconds: float) -> Done:
@@ -127,9 +122,7 @@ def fuzz(target: str, seconds: float) -> Done:
     executions = int(re.findall(r"^stat::number_of_executed_units: (\d+)", text, re.M)[-1])
     edges = int(re.findall(r" cov: (\d+) ", text)[-1])
     cpu = usage.ru_utime + usage.ru_stime
-    return Done(
-        executions=executions, cpu_seconds=round(cpu, 2), edges=edges, code=code_of(target)
-    )
+    return Done(executions=executions, cpu_seconds=round(cpu, 2), edges=edges, code=code_of(target))
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -7,18 +7,28 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import vpopmail_ext as v
 from tests import cdb
+from tests.conftest import domain_ids
+from tests.robustness import strike
 from vpopmail_ext._binding import ffi, lib
 
-Tree = dict[str, tuple[int, int, int, bytes | None]]
-"""By path: mode, uid, gid, and what a file holds; empty lock files are left out."""
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where syncing takes no time."""
+
+Entry = tuple[int, int, int, bytes | None]
+"""Mode, uid, gid, and what a file holds."""
+Tree = dict[str, Entry]
+"""By path; empty lock files are left out."""
 
 MD5 = "$1$abcdefgh$f4FAhCjxUf8AsFu5Ck2gF/"
 """The hash of secret-1 that is checked fastest."""
@@ -177,6 +187,19 @@ class Installation:
         if line not in (self.domain / "vpasswd").read_bytes():
             return False
         return v.vpopmail_auth_user(user, "ex.com", password)
+
+
+@contextmanager
+def place_to_strike() -> Iterator[Installation]:
+    """Give one whose calls can be struck; else the test is skipped."""
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    if v.info().library == "real":
+        pytest.skip("a real libvpopmail's calls are not made by us, it keeps no journal")
+    with tempfile.TemporaryDirectory(dir=MEMORY) as top:
+        installation = Installation(Path(top), *domain_ids())
+        with installation.used():
+            yield installation
 
 
 def difference(one: Tree, other: Tree) -> str:

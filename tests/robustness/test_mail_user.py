@@ -343,8 +343,8 @@ def test_what_is_anothers_in_a_directory_elsewhere_stays(
     assert v.vpopmail_del_user("alice", DOMAIN)
 
 
-def test_what_is_another_s_by_the_time_stays(home: Any, place: Path, tmp_path: Path) -> None:
-    """Moved in after the directory was looked through: what it holds is not removed all the same."""
+def test_what_is_anothers_by_then_stays(home: Any, place: Path, tmp_path: Path) -> None:
+    """The mail user moves it in after the directory was looked through."""
     directory = elsewhere(home, tmp_path)
     theirs = tmp_path / "theirs"
     theirs.mkdir()
