@@ -17,6 +17,12 @@ from typing import NamedTuple
 from tests.robustness import strike
 
 SYNCS = ("fsync", "fdatasync", "syncfs")
+WRITES = ("write", "pwrite64", "writev", "ftruncate")
+OF_NAMES = ("mkdirat", "renameat", "renameat2", "unlinkat", "linkat", "symlinkat")
+OF_NAMES += ("fchmod", "fchmodat", "fchown", "fchownat", "utimensat")
+"""Those after which every file holds what it held."""
+NOTHING = -1
+"""An inode that no file has."""
 Directories = dict[int, dict[str, int]]
 """By inode: the names in a directory and their inodes."""
 
@@ -36,6 +42,7 @@ class Disk:
         self.top, self.kept = top, kept
         self.moments: list[Directories] = []
         self.now: dict[int, _File] = {}
+        self.linked: set[int] = set()
         self.synced: dict[int, _File] = {}
         self.durable = 0
         """The first moment at which the directories can be after a cut."""
@@ -43,8 +50,8 @@ class Disk:
         self.look()
         self.synced = dict(self.now)
 
-    def look(self) -> None:
-        """Note what there is."""
+    def look(self, written: int | None = None) -> None:
+        """Note what there is; where only one file has been written to, of the others the names."""
         directories: Directories = {}
         waiting = [os.fspath(self.top)]
         while waiting:
@@ -52,18 +59,20 @@ class Disk:
             names = directories[os.stat(path).st_ino] = {}
             for entry in os.scandir(path):
                 status = entry.stat(follow_symlinks=False)
-                names[entry.name] = status.st_ino
+                number = names[entry.name] = status.st_ino
                 content = None
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
+                elif written not in (None, number) and number in self.now:
+                    content = self.now[number].content
                 else:
                     content = Path(entry.path).read_bytes()
                     # So that it can be had back once its last name has gone. A lock file with a
                     # second name would be refused; that one is as good as another.
-                    kept = self.kept / str(status.st_ino)
-                    if not entry.name.endswith(".lock") and not kept.exists():
-                        os.link(entry.path, kept)
-                self.now[status.st_ino] = _File(
+                    if not entry.name.endswith(".lock") and number not in self.linked:
+                        os.link(entry.path, self.kept / str(number))
+                        self.linked.add(number)
+                self.now[number] = _File(
                     status.st_mode & 0o7777,
                     status.st_uid,
                     status.st_gid,
@@ -136,6 +145,7 @@ class Power:
             (kept / name).mkdir(parents=True)
             self.disks.append(Disk(top / name, kept / name))
         self.kept, self._point, self._count = kept, point, -1
+        self._written: int | None = NOTHING
 
     def judge(self, call: strike.Call) -> int:
         """Note what was done before the call; kill at the point."""
@@ -143,11 +153,16 @@ class Power:
             return 0
         self._count += 1
         for disk in self.disks:
-            disk.look()
+            disk.look(self._written)
         if self._count == self._point:
             return strike.KILL
-        file = call.file() if call.name in SYNCS else None
-        if file is not None and call.name == "syncfs":
+        file = call.file() if call.name in (*SYNCS, *WRITES) else None
+        self._written = NOTHING
+        if call.name in WRITES:
+            self._written = file.st_ino if file else None
+        elif call.name not in (*OF_NAMES, *SYNCS) and not call.makes:
+            self._written = None
+        elif file is not None and call.name == "syncfs":
             self.disks[0].sync_all()
         elif file is not None:
             assert any(disk.sync(file.st_ino) for disk in self.disks), "synced elsewhere"

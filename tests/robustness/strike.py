@@ -92,9 +92,20 @@ class Call(NamedTuple):
     @property
     def changes(self) -> bool:
         """Whether it changes a file."""
-        if self.name in ("open", "openat"):
-            return bool(self.arguments[1 if self.name == "open" else 2] & _MAKING)
-        return self.name in CHANGING
+        return bool(self._flags & _MAKING) if self._opens else self.name in CHANGING
+
+    @property
+    def makes(self) -> bool:
+        """Whether it opens a file that it may make, but not empty."""
+        return self._opens and not self._flags & os.O_TRUNC
+
+    @property
+    def _opens(self) -> bool:
+        return self.name in ("open", "openat")
+
+    @property
+    def _flags(self) -> int:
+        return self.arguments[1 if self.name == "open" else 2]
 
     def file(self) -> os.stat_result | None:
         """Tell the file that its first argument is a descriptor of."""
