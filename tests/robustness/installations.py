@@ -7,23 +7,15 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import vpopmail_ext as v
 from tests import cdb
-from tests.conftest import domain_ids
-from tests.robustness import strike
 from vpopmail_ext._binding import ffi, lib
-
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where syncing takes no time."""
 
 Entry = tuple[int, int, int, bytes | None]
 """Mode, uid, gid, and what a file holds."""
@@ -187,19 +179,6 @@ class Installation:
         if line not in (self.domain / "vpasswd").read_bytes():
             return False
         return v.vpopmail_auth_user(user, "ex.com", password)
-
-
-@contextmanager
-def place_to_strike() -> Iterator[Installation]:
-    """Give one whose calls can be struck; else the test is skipped."""
-    if strike.why_not():
-        pytest.skip(strike.why_not())
-    if v.info().library == "real":
-        pytest.skip("a real libvpopmail's calls are not made by us, it keeps no journal")
-    with tempfile.TemporaryDirectory(dir=MEMORY) as top:
-        installation = Installation(Path(top), *domain_ids())
-        with installation.used():
-            yield installation
 
 
 def difference(one: Tree, other: Tree) -> str:

@@ -283,7 +283,7 @@ def test_nothing_outside_is_touched(home: Any, place: Path, tmp_path: Path, name
             if succeeded < calls / 2 or calls % 50 == 0:
                 populate(home)
     outside.check()
-    torture.tell(f"{name}: {calls:,} calls, {succeeded:,} of them with a result")
+    torture.tell(f"{calls:,} calls, {succeeded:,} of them with a result")
 
 
 def domain_file(home: Any, name: str) -> Path:
