@@ -106,7 +106,7 @@ def chown(uid: int, gid: int, *, dry_run: bool = False) -> Report:
 
 def _begin(new: Ids) -> tuple[Ids, str]:
     domains = os.path.join(home_dir(), "domains")
-    with _opened(os.fsencode(domains), b"") as fd:
+    with _tree(os.fsencode(domains)) as fd:
         status = _status(fd) if fd >= 0 else None
     old = Ids(status.st_uid, status.st_gid) if status else Ids(info().uid, info().gid)
     if old == new:
@@ -190,38 +190,70 @@ def _belonging(trees: list[bytes], old: Ids, act: _Act | None = None) -> Iterato
 
     seen: set[tuple[int, int]] = set()
     for tree in trees:
-        waiting = [b""]
-        while waiting:
-            path = waiting.pop()
-            with _opened(tree, path) as fd:
-                status = _status(fd) if fd >= 0 else None
-                if status is None or (status.st_dev, status.st_ino) in seen:
-                    continue
-                seen.add((status.st_dev, status.st_ino))
-                yield from found(fd, status, tree + path)
-                for name in map(os.fsencode, os.listdir(f"/proc/self/fd/{fd}")):
-                    with _opened(name, b"", fd) as entry:
-                        status = _status(entry) if entry >= 0 else None
-                        if status is not None and stat.S_ISDIR(status.st_mode):
-                            waiting.append(path + b"/" + name)
-                        elif status is not None:
-                            yield from found(entry, status, tree + path + b"/" + name)
+        with _tree(tree) as top:
+            waiting = [b""] if top >= 0 else []
+            while waiting:
+                path = waiting.pop()
+                with _opened(path or b"/.", top) as fd:
+                    status = _status(fd) if fd >= 0 else None
+                    if status is None or (status.st_dev, status.st_ino) in seen:
+                        continue
+                    seen.add((status.st_dev, status.st_ino))
+                    yield from found(fd, status, tree + path)
+                    for name in map(os.fsencode, os.listdir(f"/proc/self/fd/{fd}")):
+                        with _opened(b"/" + name, fd) as entry:
+                            status = _status(entry) if entry >= 0 else None
+                            if status is not None and stat.S_ISDIR(status.st_mode):
+                                waiting.append(path + b"/" + name)
+                            elif status is not None:
+                                yield from found(entry, status, tree + path + b"/" + name)
 
 
 @contextmanager
-def _opened(tree: bytes, path: bytes, at: int | None = None) -> Iterator[int]:
-    """Open what is at a path below a tree, -1 where it went; only links above it are followed."""
-    fd = -1
+def _tree(path: bytes) -> Iterator[int]:
+    """Open a directory, -1 where there is none; who made a link on the way has to be root."""
+    with ExitStack() as held:
+
+        def opened(name: bytes, at: int | None = None) -> int:
+            fd = os.open(name or b".", os.O_PATH | _AT, dir_fd=at)
+            held.callback(os.close, fd)
+            return fd
+
+        at, rest, links = opened(b"/"), path.split(b"/"), 40
+        try:
+            while rest:
+                fd = opened(rest.pop(0), at)
+                status = _status(fd)
+                if not stat.S_ISLNK(status.st_mode):
+                    at = fd
+                    continue
+                target = os.readlink(b"", dir_fd=fd)
+                links -= 1
+                if status.st_uid != 0 or not links:
+                    raise Refused(
+                        f"on the way to {os.fsdecode(path)} a link of uid {status.st_uid} leads to "
+                        f"{os.fsdecode(target)}; only root's are followed: see to it, and make it "
+                        "root's by chown -h"
+                    )
+                rest[:0] = target.split(b"/")
+                at = opened(b"/") if target.startswith(b"/") else at
+        except (FileNotFoundError, NotADirectoryError):
+            at = -1
+        yield at
+
+
+@contextmanager
+def _opened(path: bytes, at: int) -> Iterator[int]:
+    """Open what is at a path below an open directory, -1 where it went; no link is followed."""
+    fd = at
     try:
-        fd = os.open(
-            tree, os.O_PATH | os.O_CLOEXEC | (0 if at is None else os.O_NOFOLLOW), dir_fd=at
-        )
         for name in path.split(b"/")[1:]:
             above, fd = fd, -1
             try:
                 fd = os.open(name, os.O_PATH | _AT, dir_fd=above)
             finally:
-                os.close(above)
+                if above != at:
+                    os.close(above)
     except (FileNotFoundError, NotADirectoryError):
         pass
     try:

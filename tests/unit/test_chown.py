@@ -144,6 +144,32 @@ def test_links_are_not_followed(mail: Home, owners: Owners, tmp_path: Path) -> N
     assert owners.of(outside) == owners.of(outside / "file") == Ids(89, 89)
 
 
+@pytest.mark.parametrize("absolute", [True, False])
+def test_a_link_on_the_way_is_root_s(
+    mail: Home, owners: Owners, tmp_path: Path, absolute: bool
+) -> None:
+    """An administrator has moved the domains; or the mail user leads root to what is another's."""
+    domains = mail.path / "domains"
+    domains.rename(tmp_path / "moved")
+    domains.symlink_to(tmp_path / "moved" if absolute else "../moved")
+    text = f"on the way to {domains} a link of uid 89 leads to .*moved; only root's are followed"
+    with pytest.raises(Refused, match=text):
+        chown.chown(*NEW)
+    assert owners.calls == 0
+    owners.given[domains.lstat().st_ino] = Ids(0, 0)
+    chown.chown(*NEW)
+    assert owners.of(tmp_path / "moved/example.com/vpasswd") == NEW
+
+
+def test_links_in_a_loop(mail: Home, owners: Owners) -> None:
+    domains = mail.path / "domains"
+    domains.rename(mail.path / "moved")
+    domains.symlink_to("domains")
+    owners.given[domains.lstat().st_ino] = Ids(0, 0)
+    with pytest.raises(Refused, match="leads to domains"):
+        chown.chown(*NEW)
+
+
 def test_what_goes_meanwhile(mail: Home, owners: Owners, monkeypatch: pytest.MonkeyPatch) -> None:
     before = os.listdir
     monkeypatch.setattr(os, "listdir", lambda path: [*before(path), "gone"])
@@ -335,7 +361,8 @@ def test_giving_a_file(tmp_path: Path) -> None:
     for mode in (0o640, 0o6755):
         file.chmod(mode)
         for path, old in ((file, own), (link, own), (file, Ids(own.uid + 1, own.gid + 1))):
-            with chown._opened(os.fsencode(path), b"", os.open(tmp_path, os.O_RDONLY)) as fd:
+            name = b"/" + os.fsencode(path.name)
+            with chown._tree(os.fsencode(tmp_path)) as top, chown._opened(name, top) as fd:
                 chown._give(fd, chown._status(fd), old, own)
         assert stat.S_IMODE(file.stat().st_mode) == mode
 
