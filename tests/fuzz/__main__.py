@@ -32,7 +32,8 @@ LEDGER = HERE / "ledger.json"
 TARGETS = {
     "assign": "assign.c linefile.c cdb.c stream.c buf.c",
     "control": "control.c linefile.c cdb.c stream.c buf.c",
-    "crypt_batch": "crypt_batch.c crypt_kernel.c crypt_kernel_md5.h crypt_kernel_sha2.h buf.c",
+    "crypt_batch": "crypt_batch.c crypt_kernel.c crypt_kernel_alone.h crypt_kernel_md5.h "
+    "crypt_kernel_sha2.h buf.c",
     "dir_control": "dir_control.c buf.c",
     "dot_qmail": "alias.c linefile.c buf.c",
     "journal": "change.c walk.c file.c buf.c",
