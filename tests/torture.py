@@ -74,7 +74,8 @@ class Entry(TypedDict):
 
 def entries() -> dict[str, Entry]:
     """Return what was done, by test."""
-    written: dict[str, Entry] = json.loads(LEDGER.read_text()) if LEDGER.exists() else {}
+    text = LEDGER.read_text() if LEDGER.exists() else ""
+    written: dict[str, Entry] = json.loads(text or "{}")
     return written
 
 
@@ -92,7 +93,7 @@ def is_done(test: str, of: str) -> bool:
 def enter(test: str, of: str) -> None:
     """Enter what a test told that has passed."""
     figure = "; ".join(figures.get(test.split("/")[-1], ()))
-    with open(f"{LEDGER}.lock", "w") as lock:
+    with LEDGER.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         made = entries() | {name_of(test): Entry(code=of, factor=FACTOR, figure=figure)}
         LEDGER.write_text(json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
