@@ -29,7 +29,7 @@ import vpopmail_ext as v
 from tests import torture
 from tests.conftest import open_to_all
 from tests.robustness import strike
-from vpopmail_ext import api, chown
+from vpopmail_ext import api, chown, doctor
 from vpopmail_ext._binding import lib
 from vpopmail_ext.errors import VpopmailError
 
@@ -157,6 +157,7 @@ def victims(home: Any) -> list[str]:
     names = ("vpasswd", "vpasswd.cdb", ".vpasswd.lock", ".dir-control", ".dir_control_free")
     names += (".qmail-info", ".qmail-default", ".qmailadmin-limits", "alice", "new1", "0")
     names += tuple(f".tmp:{name}" for name in (*names, "change", "ready"))
+    names += (".adding:", ".adding:/0", ".adding:/0/:paths", ".adding:/0/new1")
     alice = ("Maildir", "lastauth", "Maildir/cur", "Maildir/new", "Maildir/maildirsize")
     etc = ("vlimits.default", "password_strength.conf", "defaultdomain")
     return [
@@ -229,6 +230,11 @@ CALLS: dict[str, Callable[[Any], object]] = {
         v.vpopmail_del_user("alice", DOMAIN),
         v.vpopmail_add_user("alice", DOMAIN, "secret-1"),
     ),
+    "add_users": lambda home: (
+        api.add_users(DOMAIN, [("new1", "secret-2"), ("new2", "secret-2")], threads=1),
+        v.vpopmail_del_user("new1", DOMAIN),
+        v.vpopmail_del_user("new2", DOMAIN),
+    ),
     "passwd": lambda home: v.vpopmail_passwd("alice", DOMAIN, "secret-1"),
     "set_user_quota": lambda home: [
         v.vpopmail_set_user_quota("alice", DOMAIN, quota) for quota in ("2M", "NOQUOTA", "1M")
@@ -248,10 +254,14 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "alias_set": lambda home: api.set_alias("info", DOMAIN, ["&x@y.z", "&y@y.z"]),
     "alias_remove_line": lambda home: api.remove_alias_line("info", DOMAIN, "&x@y.z"),
     "default_domain": lambda home: api.default_domain(),
+    "alias": lambda home: api.alias("info", DOMAIN),
+    "domain": lambda home: api.domain(DOMAIN),
     "domains": lambda home: list(api.domains()),
     "users": lambda home: list(api.users(DOMAIN)),
     "user": lambda home: api.user("alice", DOMAIN),
     "authenticate": lambda home: api.authenticate("alice", DOMAIN, "secret-1"),
+    "sign_in": lambda home: api.sign_in(f"alice@{DOMAIN}", "secret-1"),
+    "doctor": lambda home: doctor.examine(),
     "set_flags": lambda home: api.set_flags("alice", DOMAIN, 0),
     "last_auth": lambda home: _with_user(api.last_auth),
     "set_last_auth": lambda home: _with_user(lambda user: api.set_last_auth(user, "192.0.2.1")),
