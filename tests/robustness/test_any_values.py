@@ -169,7 +169,7 @@ def test_any_values(home: Any, tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             cwd=TOP,
             check=False,
-            timeout=300 + torture.amount(0, 3000),
+            timeout=300 + torture.amount(0, 12_000),
         )
     assert child.returncode == 0, (said.read_text(), child.stderr.decode()[-3000:])
     torture.tell(said.read_text())

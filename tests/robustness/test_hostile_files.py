@@ -49,7 +49,7 @@ OPEN_QMAIL, DOT_QMAIL = "Could not open qmail default", "Could not open dot qmai
 
 @pytest.fixture(autouse=True)
 def never_hangs() -> Iterator[None]:
-    faulthandler.dump_traceback_later(240 + torture.amount(0, 1200), exit=True)
+    faulthandler.dump_traceback_later(240 + torture.amount(0, 6000), exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 

@@ -211,7 +211,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
         v.vpopmail_add_domain("new.com", str(home.path), home.uid, home.gid),
         v.vpopmail_del_domain("new.com"),
     ),
-    "del_domain": lambda home: (v.vpopmail_del_domain(DOMAIN), populate(home)),
+    "del_domain": lambda home: (v.vpopmail_del_domain(DOMAIN), populate(home) is None),
     "add_alias_domain": lambda home: (
         v.vpopmail_add_alias_domain(DOMAIN, "alias.com"),
         v.vpopmail_del_domain("alias.com"),
@@ -252,7 +252,13 @@ CALLS: dict[str, Callable[[Any], object]] = {
     "alias_get": lambda home: v.vpopmail_alias_get("info", DOMAIN),
     "alias_get_all": lambda home: v.vpopmail_alias_get_all(DOMAIN),
     "alias_set": lambda home: api.set_alias("info", DOMAIN, ["&x@y.z", "&y@y.z"]),
-    "alias_remove_line": lambda home: api.remove_alias_line("info", DOMAIN, "&x@y.z"),
+    "alias_remove_line": lambda home: (
+        (
+            api.set_alias("info", DOMAIN, ["&x@y.z", "&y@y.z"]),
+            api.remove_alias_line("info", DOMAIN, "&x@y.z"),
+        )
+        == (None, None)
+    ),
     "default_domain": lambda home: api.default_domain(),
     "alias": lambda home: api.alias("info", DOMAIN),
     "domain": lambda home: api.domain(DOMAIN),
