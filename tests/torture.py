@@ -95,8 +95,10 @@ def enter(test: str, of: str) -> None:
     figure = "; ".join(figures.get(test.split("/")[-1], ()))
     with LEDGER.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = entries() | {name_of(test): Entry(code=of, factor=FACTOR, figure=figure)}
-        LEDGER.write_text(json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        if not is_done(test, of):  # for as long, or longer
+            made = entries() | {name_of(test): Entry(code=of, factor=FACTOR, figure=figure)}
+            text = json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False)
+            LEDGER.write_text(text + "\n")
 
 
 # --- docs/durability.md ---------------------------------------------------------------------------
