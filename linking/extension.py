@@ -91,7 +91,7 @@ def describe(extension: Extension, library: Library, extra: list[str]) -> None:
     else:
         ours = bundled()
         depends += [*ours.sources, *ours.depends]
-        names = ("real", "real_records", "cage", "wrap", "files")
+        names = ("real", "real_records", "real_bulk", "cage", "wrap", "files")
         sources = [f"csrc/binding/{name}.c" for name in names]
         wraps = [f"-Wl,--wrap={name}" for name in WRAPPED]
         # Only what Python looks for is seen from outside: not the library's own many names.

@@ -27,6 +27,9 @@ char *default_domain(void);
 void lowerit(char *);
 int readuserquota(const char *dir, storage_t *bytes, storage_t *messages);
 int vlimits_get_flag_mask(struct vlimits *limits);
+typedef struct { unsigned long cur_users; char the_dir[300]; } vdir_type;
+int vread_dir_control(vdir_type *places, char *domain, uid_t uid, gid_t gid);
+int vwrite_dir_control(vdir_type *places, char *domain, uid_t uid, gid_t gid);
 #endif
 """
 

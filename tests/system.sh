@@ -39,7 +39,7 @@ inside() { # PYTHON [ARGUMENT…]
     elif [ "$(VPOPMAIL_HOME=$from/home defines USE_CDB)" ]; then
         # The rest of tests/robustness is about what is in csrc/libvpopmail.
         set -- tests/conformance tests/robustness/test_{faults,bad_input,many,threads}.py \
-            tests/system tests/unit/test_{aio,api,checkpassword,chown,cli,doctor,model,php}.py
+            tests/system tests/unit/test_{add_users,aio,api,checkpassword,chown,cli,doctor,model,php}.py
     else
         set -- tests/system # the recorded files, and most tests, are of the cdb module
     fi

@@ -268,11 +268,13 @@ def add_users(
     calling thread; an exception that it raises ends the work, and nothing is done then.
 
     The result is what vadduser() for one after the other would give, to the byte but for the
-    hashes. With a real library that is how they are added; a failure stops it at the first row
-    that can't be, and those added before are deleted again (vdeluser()).
+    hashes. With a real library that is how they are added, once all rows are checked, those with
+    a hash by vadduser() and vauth_setpw(); after an error, as one that only the library knows of,
+    those added before are deleted again (vdeluser()) and the count of users is put back. A process
+    that is killed leaves those it has added.
     """
     try:
-        with bulk.addition(domain, users, threads) as addition:
+        with bulk.Addition(domain, users, threads) as addition:
             addition.make(progress or (lambda done, count: None))
             addition.commit()
             return addition.count

@@ -73,9 +73,12 @@ class Addition:
         """Read the users; UsersRefused where some can't be added, NoSuchDomain, StorageFailed."""
         self.domain = domain
         self.count = 0
-        self.threads = len(os.sched_getaffinity(0)) if threads is None else threads
-        if self.threads < 1:
+        if threads is not None and threads < 1:
             raise ValueError(f"add_users(): threads must be 1 or more, not {threads}")
+        # A real library adds them where others are made, one after the other.
+        one_by_one = info().library == "real"
+        self.threads = 1 if one_by_one else threads or len(os.sched_getaffinity(0))
+        self._largest = 1 if one_by_one else _SLICE
         self._invalid: dict[int, RefusedUser] = {}
         self._open()
         try:
@@ -117,8 +120,11 @@ class Addition:
         return self._invalid.get(number) or RefusedUser(number, user, error)
 
     def make(self, progress: Progress) -> None:
-        """Hash the passwords and make the directories; `progress` is told how many are done."""
-        size = max(1, min(_SLICE, self.count // (4 * self.threads)))
+        """Hash the passwords and make the directories; `progress` is told how many are done.
+
+        With a real library this adds them; UsersRefused for the first one that can't be.
+        """
+        size = max(1, min(self._largest, self.count // (4 * self.threads)))
         done = 0
         progress(done, self.count)
         pool = ThreadPoolExecutor(self.threads, "add_users")
@@ -131,6 +137,7 @@ class Addition:
             for future in as_completed(slices):
                 calls.check(future.result(), self.domain)
                 done += slices[future]
+                self._check_refused()
                 progress(done, self.count)
         finally:
             pool.shutdown(cancel_futures=True)
@@ -149,62 +156,3 @@ class Addition:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class CagedAddition(Addition):
-    """The same with a real library: added one after the other, and deleted if it comes to that."""
-
-    def _open(self) -> None:
-        calls.domain(self.domain)
-        self._users: list[NewUser] = []
-        self._added: list[bytes] = []
-
-    def _take(self, users: Iterable[AnyUser]) -> None:
-        for number, user in enumerate(map(new_user, users), 1):
-            self._row(number, user)
-            if user.password is None:
-                about = "the hash of a password; it takes passwords alone"
-                error = calls.error(lib.VPX_NOT_SUPPORTED, about)
-                self._invalid.setdefault(number, RefusedUser(number, user.name, error))
-            self._users.append(user)
-        self.count = len(self._users)
-        if self._invalid:
-            raise UsersRefused(self._invalid.values(), self.domain)
-
-    def make(self, progress: Progress) -> None:
-        """Add them; UsersRefused for the first one that can't be."""
-        progress(0, self.count)
-        for number, user in enumerate(self._users, 1):
-            code = self._add(user)
-            if code != 0:
-                error = calls.error(code, f"{user.name}@{self.domain}")
-                raise UsersRefused([RefusedUser(number, user.name, error)], self.domain)
-            progress(number, self.count)
-
-    def _add(self, user: NewUser) -> int:
-        name, domain = calls.text("name", user.name), calls.text("domain", self.domain)
-        password = calls.text("password", user.password or "")
-        code = lib.vpx_add_user(name, domain, password, calls.text("gecos", user.gecos), user.apop)
-        if code == 0:
-            self._added.append(name)
-            if user.quota is not None:
-                code = lib.vpx_set_user_quota(name, domain, str(user.quota).encode())
-        if code == 0 and user.flags:
-            code = lib.vpx_set_flags(name, domain, user.flags)
-        return code
-
-    def commit(self) -> None:
-        """Leave them there."""
-        self._added.clear()
-
-    def close(self) -> None:
-        """Delete those that are not to stay."""
-        domain = calls.text("domain", self.domain)
-        while self._added:
-            lib.vpx_del_user(self._added.pop(), domain)
-
-
-def addition(domain: str, users: Iterable[AnyUser], threads: int | None = None) -> Addition:
-    """Begin to add users, whichever library is linked."""
-    kind = CagedAddition if info().library == "real" else Addition
-    return kind(domain, users, threads)

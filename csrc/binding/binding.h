@@ -79,7 +79,8 @@ int vpx_users_open(const char *domain, struct vpx_users **out);
 int vpx_users_next(struct vpx_users *list, struct vpx_bytes *out);
 void vpx_users_close(struct vpx_users *list);
 
-/* Adds many users in one change; with the bundled library alone, else VPX_NOT_SUPPORTED.
+/* Adds many users in one change; with a real library one after the other, which make does, in the
+ * order of the rows and by one thread at a time, and close takes back what commit has not kept.
  * open: the domain's limits and the password policy are read. take, as often as there are rows: a
  * row is 7 fields, each followed by a NUL: name, password, `=` and a hash (or nothing), gecos,
  * kind (USE_POP or USE_APOP), flags, quota (empty: the domain's default). check, once: the rows are

@@ -13,6 +13,10 @@ struct vqpasswd *(*const needed_vauth_user)(char *, char *, char *, char *) = va
 struct vqpasswd *(*const needed_vauth_getpw)(char *, char *) = vauth_getpw;
 struct vqpasswd *(*const needed_vauth_getall)(char *, int, int) = vauth_getall;
 int (*const needed_vauth_setpw)(struct vqpasswd *, char *) = vauth_setpw;
+#ifndef USE_CDB
+int (*const needed_vread_dir_control)(vdir_type *, char *, uid_t, gid_t) = vread_dir_control;
+int (*const needed_vwrite_dir_control)(vdir_type *, char *, uid_t, gid_t) = vwrite_dir_control;
+#endif
 int (*const needed_valias_insert)(char *, char *, char *) = valias_insert;
 int (*const needed_valias_remove)(char *, char *, char *) = valias_remove;
 int (*const needed_valias_delete)(char *, char *) = valias_delete;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bulk.h"
 #include "cage.h"
 #include "error.h"
 #include "include/vauth.h"
@@ -47,6 +48,65 @@ void own_reread_qmail(void) {
     if (home_hold(&home) == VA_SUCCESS)
         qmail_reread(&home);
     home_release(&home);
+}
+
+/* --- many users ---------------------------------------------------------------------------------
+ */
+
+struct own_bulk {
+    struct vpopmail_bulk *rows;
+};
+
+int own_bulk_open(const char *domain, bool has_policy, struct own_bulk **out) {
+    struct own_bulk *b = calloc(1, sizeof *b);
+    *out = NULL;
+    int code = b ? vpopmail_bulk_open(domain, &b->rows) : VA_MEMORY_ALLOC_ERR;
+    if (code == VA_SUCCESS) {
+        if (!has_policy)
+            bulk_allow_any_password(b->rows);
+        *out = b;
+    } else {
+        free(b);
+    }
+    return code;
+}
+
+int own_bulk_take(struct own_bulk *b, const char *rows, size_t count) {
+    return vpopmail_bulk_take(b->rows, rows, count);
+}
+
+int own_bulk_check(struct own_bulk *b, bool in_cdb) {
+    return bulk_check_beside(b->rows, in_cdb);
+}
+
+size_t own_bulk_count(const struct own_bulk *b) {
+    return bulk_count(b->rows);
+}
+
+struct own_row own_bulk_row(const struct own_bulk *b, size_t at) {
+    struct bulk_row r = bulk_row(b->rows, at);
+    return (struct own_row){r.name, r.password, r.hash, r.gecos, r.quota, r.kind, r.flags};
+}
+
+void own_bulk_refuse(struct own_bulk *b, size_t at, int code, const char *text) {
+    bulk_refuse(b->rows, at, code, text);
+}
+
+bool own_bulk_is_refused(const struct own_bulk *b) {
+    return bulk_is_refused(b->rows);
+}
+
+int own_bulk_refused(const struct own_bulk *b, char **data, size_t *size) {
+    return vpopmail_bulk_refused(b->rows, data, size);
+}
+
+void own_bulk_restore(const struct own_bulk *b) {
+    (void)bulk_restore(b->rows);
+}
+
+void own_bulk_close(struct own_bulk *b) {
+    vpopmail_bulk_close(b->rows);
+    free(b);
 }
 
 /* --- after a call -------------------------------------------------------------------------------

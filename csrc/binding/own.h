@@ -39,6 +39,27 @@ int own_alias(const char *alias, const char *domain, char **data, size_t *size);
 int own_aliases(const char *domain, char **data, size_t *size);
 int own_delete_aliases(const char *domain);
 
+/* Users that the library is to add one after the other, as vpx_bulk_open() of binding.h has them:
+ * read and checked here. Its files stay open from call to call, so it is not called in the cage,
+ * which has no more open at the end of a call than before. */
+struct own_bulk;
+struct own_row {
+    const char *name, *password, *hash, *gecos, *quota;
+    unsigned int kind, flags;
+};
+int own_bulk_open(const char *domain, bool has_policy, struct own_bulk **out);
+int own_bulk_take(struct own_bulk *b, const char *rows, size_t count);
+int own_bulk_check(struct own_bulk *b, bool in_cdb);
+size_t own_bulk_count(const struct own_bulk *b);
+/* hash: NULL, or the password's, which is not known then; quota NULL: the domain's default. */
+struct own_row own_bulk_row(const struct own_bulk *b, size_t at);
+void own_bulk_refuse(struct own_bulk *b, size_t at, int code, const char *text);
+bool own_bulk_is_refused(const struct own_bulk *b);
+int own_bulk_refused(const struct own_bulk *b, char **data, size_t *size);
+/* Once all that were added are deleted again: the count and the hashed directories as before. */
+void own_bulk_restore(const struct own_bulk *b);
+void own_bulk_close(struct own_bulk *b);
+
 /* Removes what the library leaves in DIR/domains where it can't count a domain there. */
 void own_tidy(const char *dir);
 /* SIGHUP for qmail-send. */

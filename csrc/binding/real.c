@@ -166,8 +166,10 @@ int vpx_add_alias_domain(const char *alias_domain, const char *real_domain) {
     return call_run(add_alias_domain, &c);
 }
 
-static void add_user(struct call *c) {
-    int code = own_check_add_user(c->user, c->domain, c->text, c->more, IN_CDB);
+void call_add_user(struct call *c) {
+    int code = BREAKS_LINE(c->text)
+                   ? VA_BAD_CHAR
+                   : own_check_add_user(c->user, c->domain, c->text, c->more, IN_CDB);
     if (code == VA_SUCCESS)
         code = vadduser(c->user, c->domain, c->text, c->more, c->number);
     call_answer(c, code);
@@ -185,10 +187,10 @@ int vpx_add_user(const char *user, const char *domain, const char *password, con
         return VA_GECOS_TOO_LONG;
     if (!call_put(c.text, password))
         return VA_PASSWD_TOO_LONG;
-    return call_run(add_user, &c);
+    return call_run(call_add_user, &c);
 }
 
-static void del_user(struct call *c) {
+void call_del_user(struct call *c) {
     int code = c->user[0] ? own_check_user(c->user, c->domain, VA_USER_DOES_NOT_EXIST, IN_CDB)
                           : VA_ILLEGAL_USERNAME;
     if (code == VA_SUCCESS)
@@ -203,11 +205,13 @@ int vpx_del_user(const char *user, const char *domain) {
         return VA_DOMAIN_DOES_NOT_EXIST;
     if (!call_put(c.user, user))
         return VA_USER_DOES_NOT_EXIST;
-    return call_run(del_user, &c);
+    return call_run(call_del_user, &c);
 }
 
 static void passwd(struct call *c) {
-    int code = own_check_user(c->user, c->domain, VA_ILLEGAL_USERNAME, IN_CDB);
+    int code = BREAKS_LINE(c->text)
+                   ? VA_BAD_CHAR
+                   : own_check_user(c->user, c->domain, VA_ILLEGAL_USERNAME, IN_CDB);
     if (code == VA_SUCCESS)
         code = vpasswd(c->user, c->domain, c->text, c->number);
     call_answer(c, code);
@@ -236,7 +240,7 @@ int vpx_passwd(const char *user, const char *domain, const char *password, int a
     return call_run(passwd, &c);
 }
 
-static void set_user_quota(struct call *c) {
+void call_set_quota(struct call *c) {
     int code = own_check_user(c->user, c->domain, VA_USER_DOES_NOT_EXIST, IN_CDB);
     if (code == VA_SUCCESS)
         code = vsetuserquota(c->user, c->domain, c->text);
@@ -250,7 +254,7 @@ int vpx_set_user_quota(const char *user, const char *domain, const char *quota) 
     if (code != VA_SUCCESS)
         return code;
     (void)(call_put(c.user, user) && call_put(c.domain, domain) && call_put(c.text, quota));
-    return call_run(set_user_quota, &c);
+    return call_run(call_set_quota, &c);
 }
 
 /* --- authentication -----------------------------------------------------------------------------

@@ -42,6 +42,13 @@ struct call {
 #define IN_CDB false
 #endif
 
+/* Whether a password can't be kept: where users are in vpasswd, the clear one may end its line. */
+#if defined USE_CDB && defined CLEAR_PASS
+#define BREAKS_LINE(password) (strchr(password, '\n') != NULL)
+#else
+#define BREAKS_LINE(password) ((void)(password), false)
+#endif
+
 /* Copies an argument; false where it is longer than anything the library takes. */
 bool call_put(char *to, const char *argument);
 /* Does the work in the cage, with a connection where the library has one; its code. What the call
@@ -52,6 +59,19 @@ int call_run(void (*work)(struct call *c), struct call *c);
 void call_take_time(const struct call *c, const struct vqpasswd *user);
 /* Keeps the library's answer, with the text that goes with it. */
 void call_answer(struct call *c, int code);
+/* What is done in the cage of vpx_add_user() and others, by what the call holds; its code. */
+void call_add_user(struct call *c);
+void call_del_user(struct call *c);
+void call_set_quota(struct call *c);
+/* New flags and, unless it is NULL, another hash. */
+void call_set_record(struct call *c, unsigned int flags, const char *hash);
+/* Where the call's domain is; it becomes the real one's name. */
+struct place {
+    char dir[ROOM];
+    uid_t uid;
+    gid_t gid;
+};
+bool call_find_domain(struct call *c, struct place *p);
 /* Adds mark, text and a NUL. */
 void append(struct vpx_bytes *out, const char *mark, const char *text);
 

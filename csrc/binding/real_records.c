@@ -30,14 +30,7 @@ static void append_text(struct vpx_bytes *out, const char *text) {
 /* --- domains ------------------------------------------------------------------------------------
  */
 
-/* Where the call's domain is; it becomes the real one's name. */
-struct place {
-    char dir[ROOM];
-    uid_t uid;
-    gid_t gid;
-};
-
-static bool find_domain(struct call *c, struct place *p) {
+bool call_find_domain(struct call *c, struct place *p) {
     *p = (struct place){.dir = ""};
     return c->domain[0] && own_check_domain(c->domain) == VA_SUCCESS &&
            vget_assign(c->domain, p->dir, ROOM - 1, &p->uid, &p->gid);
@@ -48,7 +41,7 @@ static void domain(struct call *c) {
     char name[ROOM];
     lowerit(c->domain);
     (void)call_put(name, c->domain);
-    if (!find_domain(c, &p)) {
+    if (!call_find_domain(c, &p)) {
         c->code = VA_DOMAIN_DOES_NOT_EXIST;
         return;
     }
@@ -112,7 +105,7 @@ static void append_user(struct vpx_bytes *out, const char *domain, const struct 
 /* The call's user, NULL with a code for none. */
 static struct vqpasswd *find_user(struct call *c) {
     struct place p;
-    if (!find_domain(c, &p)) {
+    if (!call_find_domain(c, &p)) {
         c->code = VA_DOMAIN_DOES_NOT_EXIST;
         return NULL;
     }
@@ -179,7 +172,7 @@ struct vpx_users {
 static void users(struct call *c) {
     struct place p;
     struct vlimits limits;
-    if (!find_domain(c, &p)) {
+    if (!call_find_domain(c, &p)) {
         c->code = VA_DOMAIN_DOES_NOT_EXIST;
         return;
     }
@@ -236,55 +229,25 @@ void vpx_users_close(struct vpx_users *list) {
     free(list);
 }
 
-/* --- many users ---------------------------------------------------------------------------------
- * The library has no such thing; vpopmail_ext/bulk.py adds them one after the other. */
-
-int vpx_bulk_open(const char *domain, struct vpx_bulk **out) {
-    (void)domain;
-    *out = NULL;
-    return VPX_NOT_SUPPORTED;
-}
-
-int vpx_bulk_take(struct vpx_bulk *bulk, const char *rows, size_t count) {
-    (void)bulk, (void)rows, (void)count;
-    return VPX_NOT_SUPPORTED;
-}
-
-int vpx_bulk_check(struct vpx_bulk *bulk) {
-    (void)bulk;
-    return VPX_NOT_SUPPORTED;
-}
-
-int vpx_bulk_refused(struct vpx_bulk *bulk, struct vpx_bytes *out) {
-    (void)bulk;
-    *out = (struct vpx_bytes){NULL, 0};
-    return VPX_NOT_SUPPORTED;
-}
-
-int vpx_bulk_make(struct vpx_bulk *bulk, size_t from, size_t count) {
-    (void)bulk, (void)from, (void)count;
-    return VPX_NOT_SUPPORTED;
-}
-
-int vpx_bulk_commit(struct vpx_bulk *bulk) {
-    (void)bulk;
-    return VPX_NOT_SUPPORTED;
-}
-
-void vpx_bulk_close(struct vpx_bulk *bulk) {
-    (void)bulk;
-}
-
-static void set_flags(struct call *c) {
+void call_set_record(struct call *c, unsigned int flags, const char *hash) {
+    static char none[] = "";
     struct vqpasswd *pw = find_user(c);
     if (!pw)
         return;
-    pw->pw_gid = (gid_t)c->number;
+    pw->pw_gid = flags;
+    if (hash) {
+        pw->pw_passwd = (char *)hash; /* which it only reads */
+        pw->pw_clear_passwd = none;
+    }
     int code = own_check_user(c->user, c->domain, VA_USER_DOES_NOT_EXIST, IN_CDB);
     if (code == VA_SUCCESS)
         code = vauth_setpw(pw, c->domain);
     call_answer(c, code);
     own_settle_users(c->domain);
+}
+
+static void set_flags(struct call *c) {
+    call_set_record(c, (unsigned int)c->number, NULL);
 }
 
 int vpx_set_flags(const char *name, const char *domain, unsigned int flags) {
@@ -370,8 +333,8 @@ int vpx_quota_usage(const char *name, const char *domain, unsigned long long *by
 
 static void rebuild(struct call *c) {
     struct place p;
-    int code = find_domain(c, &p) ? own_check_user("", c->domain, VA_SUCCESS, IN_CDB)
-                                  : VA_DOMAIN_DOES_NOT_EXIST;
+    int code = call_find_domain(c, &p) ? own_check_user("", c->domain, VA_SUCCESS, IN_CDB)
+                                       : VA_DOMAIN_DOES_NOT_EXIST;
     if (code == VA_SUCCESS)
         code = vmkpasswd(c->domain);
     call_answer(c, code);
@@ -389,7 +352,7 @@ int vpx_rebuild(const char *domain) {
 static void get_limits(struct call *c) {
     struct vlimits limits;
     struct place p;
-    int code = find_domain(c, &p) ? own_check_limits(c->domain) : VA_DOMAIN_DOES_NOT_EXIST;
+    int code = call_find_domain(c, &p) ? own_check_limits(c->domain) : VA_DOMAIN_DOES_NOT_EXIST;
     if (code == VA_SUCCESS && vget_limits(c->domain, &limits) != 0)
         code = VA_CANNOT_READ_LIMITS;
     if (code == VA_SUCCESS)
@@ -407,7 +370,7 @@ static void set_limits(struct call *c) {
     struct place p;
     memset(&limits, 0, sizeof limits);
     limits_in(c->other, &limits);
-    int code = find_domain(c, &p) ? own_check_limits(c->domain) : VA_DOMAIN_DOES_NOT_EXIST;
+    int code = call_find_domain(c, &p) ? own_check_limits(c->domain) : VA_DOMAIN_DOES_NOT_EXIST;
     if (code == VA_SUCCESS && vset_limits(c->domain, &limits) != 0)
         code = VA_COULD_NOT_UPDATE_FILE;
     if (code == VA_SUCCESS) /* gives the file to the domain's owner */

@@ -198,19 +198,14 @@ static int mark_stored(const struct store *s, struct noted *noted, size_t count)
 }
 
 static void remove_noted(const struct store *s, const struct noted *n) {
-    const char *slash = n->place.len ? memrchr(n->place.data, '/', n->place.len) : NULL;
-    struct span in = n->place, last = n->name;
-    if (!last.len) { /* a place, by the one that it stands in */
-        in.len = slash ? (size_t)(slash - in.data) : 0;
-        size_t after = slash ? in.len + 1 : 0;
-        last = (struct span){n->place.data + after, n->place.len - after};
+    if (!n->name.len) {
+        place_remove(s, n->place);
+        return;
     }
-    char *name = span_dup(last);
-    int fd = place_open(s, in, false);
-    if (fd >= 0 && name && n->name.len)
+    char *name = span_dup(n->name);
+    int fd = place_open(s, n->place, false);
+    if (fd >= 0 && name)
         (void)tree_remove(fd, name);
-    else if (fd >= 0 && name)
-        (void)unlinkat(fd, name, AT_REMOVEDIR);
     fd_close(fd);
     free(name);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "adding.h"
+#include "bulk.h"
 #include "dir_control.h"
 #include "error.h"
 #include "include/vauth.h"
@@ -40,6 +41,8 @@ struct vpopmail_bulk {
     struct row **by_name; /* once all are there */
     struct buf refused;
     struct adding adding;
+    struct dir_kept kept; /* beside another library */
+    struct buf missing;   /* the hashed directories that are not there then, one a line */
 };
 
 /* --- taking -------------------------------------------------------------------------------------
@@ -58,7 +61,7 @@ static void row_free(struct row *r) {
     free(r->text);
 }
 
-static void refuse(struct vpopmail_bulk *b, struct row *r, int code) {
+static void refuse_with(struct vpopmail_bulk *b, struct row *r, int code, const char *text) {
     if (r->refused)
         return;
     r->refused = true;
@@ -68,8 +71,12 @@ static void refuse(struct vpopmail_bulk *b, struct row *r, int code) {
     buf_char(&b->refused, '\0');
     buf_fmt(&b->refused, "%d", code);
     buf_char(&b->refused, '\0');
-    buf_str(&b->refused, verror(code));
+    buf_str(&b->refused, text);
     buf_char(&b->refused, '\0');
+}
+
+static void refuse(struct vpopmail_bulk *b, struct row *r, int code) {
+    refuse_with(b, r, code, verror(code));
 }
 
 /* The fields of one row. */
@@ -251,18 +258,22 @@ static int find_places(struct vpopmail_bulk *b, struct change *c, struct dir_pla
     return error;
 }
 
+/* Against each other and, where accounts are in vpasswd, against what the domain has. */
+static int check(struct vpopmail_bulk *b, bool in_cdb, struct dir_place *places) {
+    int error = sort(b);
+    if (!error && in_cdb)
+        error = find_stored(b);
+    if (!error && in_cdb)
+        error = find_known(b);
+    if (!error && in_cdb)
+        error = find_places(b, NULL, places);
+    return !error && b->refused.failed ? -ENOMEM : error;
+}
+
 int vpopmail_bulk_check(struct vpopmail_bulk *b) {
     struct dir_place places = DIR_PLACE_NONE;
-    int error = sort(b);
-    if (!error)
-        error = find_stored(b);
-    if (!error)
-        error = find_known(b);
-    if (!error)
-        error = find_places(b, NULL, &places);
+    int error = check(b, true, &places);
     dir_place_end(&places);
-    if (!error && b->refused.failed)
-        error = -ENOMEM;
     if (!error && b->count && !b->refused.len)
         error = adding_begin(&b->s.store, &b->adding);
     return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
@@ -321,27 +332,32 @@ int vpopmail_bulk_make(struct vpopmail_bulk *b, size_t from, size_t count) {
 /* --- the change ---------------------------------------------------------------------------------
  */
 
-/* Notes where the directories go to, and which hashed ones are made for them. */
-static int note(const struct vpopmail_bulk *b) {
-    const struct store *s = &b->s.store;
-    struct buf text = {0};
+/* Where the directories go to, one a line, and which hashed ones are made for them. */
+static void list_paths(const struct vpopmail_bulk *b, bool with_users, struct buf *text) {
     struct at at = AT_NONE;
     for (size_t i = 0; i < b->count; i++) {
         struct span place = b->rows[i].place;
         bool looked = at.fd < 0 && i && span_cmp(place, at.place) == 0;
-        if (!looked && at_place(s, &at, place, false) < 0)
+        if (!looked && at_place(&b->s.store, &at, place, false) < 0)
             for (size_t end = 0; end < place.len; end++)
                 if (end + 1 == place.len || place.data[end + 1] == '/') {
-                    buf_span(&text, (struct span){place.data, end + 1});
-                    buf_str(&text, "/\n");
+                    buf_span(text, (struct span){place.data, end + 1});
+                    buf_str(text, "/\n");
                 }
-        buf_span(&text, place);
-        buf_str(&text, place.len ? "/" : "");
-        buf_str(&text, b->rows[i].name);
-        buf_char(&text, '\n');
+        if (!with_users)
+            continue;
+        buf_span(text, place);
+        buf_str(text, place.len ? "/" : "");
+        buf_str(text, b->rows[i].name);
+        buf_char(text, '\n');
     }
-    int error = text.failed ? -ENOMEM : adding_note(&b->adding, (struct span){text.data, text.len});
     fd_close(at.fd);
+}
+
+static int note(const struct vpopmail_bulk *b) {
+    struct buf text = {0};
+    list_paths(b, true, &text);
+    int error = text.failed ? -ENOMEM : adding_note(&b->adding, (struct span){text.data, text.len});
     buf_free(&text);
     return error;
 }
@@ -443,6 +459,68 @@ int vpopmail_bulk_commit(struct vpopmail_bulk *b) {
                  : VA_SUCCESS;
 }
 
+/* --- beside another library ---------------------------------------------------------------------
+ */
+
+void bulk_allow_any_password(struct vpopmail_bulk *b) {
+    b->policy = (struct policy){0};
+}
+
+int bulk_check_beside(struct vpopmail_bulk *b, bool in_cdb) {
+    struct dir_place places = DIR_PLACE_NONE;
+    int error = check(b, in_cdb, &places);
+    if (!error && in_cdb) {
+        error = dir_control_keep(b->s.store.dir, &b->kept);
+        list_paths(b, false, &b->missing);
+    }
+    dir_place_end(&places);
+    if (!error && b->missing.failed)
+        error = -ENOMEM;
+    return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
+}
+
+size_t bulk_count(const struct vpopmail_bulk *b) {
+    return b->count;
+}
+
+struct bulk_row bulk_row(const struct vpopmail_bulk *b, size_t at) {
+    const struct row *r = &b->rows[at];
+    return (struct bulk_row){
+        r->name, r->password, r->hash, r->gecos, r->has_quota ? r->quota : NULL, r->kind, r->flags};
+}
+
+void bulk_refuse(struct vpopmail_bulk *b, size_t at, int code, const char *text) {
+    refuse_with(b, &b->rows[at], code, text);
+}
+
+bool bulk_is_refused(const struct vpopmail_bulk *b) {
+    return b->refused.len > 0;
+}
+
+/* What was missing and is empty goes again, those in others before them. */
+static void remove_places(const struct vpopmail_bulk *b) {
+    for (size_t end = b->missing.len; end > 0;) {
+        size_t start = end - 1;
+        while (start > 0 && b->missing.data[start - 1] != '\n')
+            start--;
+        place_remove(&b->s.store, (struct span){b->missing.data + start, end - start - 2});
+        end = start;
+    }
+}
+
+int bulk_restore(const struct vpopmail_bulk *b) {
+    const struct store *s = &b->s.store;
+    struct lock lock = LOCK_NONE;
+    int error = store_lock(s, &lock);
+    if (!error)
+        fd_give(lock.fd, s->uid, s->gid);
+    int same = error ? error : dir_control_restore(s->dir, s->uid, s->gid, &b->kept);
+    if (same > 0)
+        remove_places(b);
+    lock_release(&lock);
+    return same < 0 ? same : 0;
+}
+
 /* --- beginning and end --------------------------------------------------------------------------
  */
 
@@ -491,6 +569,8 @@ void vpopmail_bulk_close(struct vpopmail_bulk *b) {
     free(b->by_name);
     buf_free(&b->refused);
     buf_free(&b->quota);
+    buf_free(&b->missing);
+    dir_kept_free(&b->kept);
     session_end(&b->s);
     free(b);
 }

@@ -305,3 +305,51 @@ int dir_control_next(int dir, bool with_free, struct buf *place) {
     dir_place_end(&next);
     return error ? error : place->failed ? -ENOMEM : 0;
 }
+
+/* What a file holds; without one nothing. */
+static int keep(int dir, const char *name, bool *has, struct buf *text) {
+    int error = file_read(dir, name, text);
+    *has = !error;
+    return error == -ENOENT ? 0 : error;
+}
+
+int dir_control_keep(int dir, struct dir_kept *kept) {
+    struct control_state s;
+    int error = load(dir, &s);
+    if (!error)
+        error = keep(dir, NAME, &kept->has_control, &kept->control);
+    if (!error)
+        error = keep(dir, FREE, &kept->has_free, &kept->free);
+    kept->users = error ? 0 : s.users;
+    return error;
+}
+
+static int put_back(int dir, const char *name, bool had, const struct buf *text, uid_t uid,
+                    gid_t gid, struct change *c) {
+    struct stat st;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW))
+        return errno == ENOENT ? 0 : -errno;
+    return had ? change_write(c, dir, name, (struct span){text->data, text->len}, st.st_mode & 0777,
+                              uid, gid)
+               : change_remove(c, dir, name);
+}
+
+int dir_control_restore(int dir, uid_t uid, gid_t gid, const struct dir_kept *kept) {
+    struct control_state s;
+    struct change c = {0};
+    int error = load(dir, &s);
+    if (error || s.users != kept->users)
+        return error;
+    error = put_back(dir, NAME, kept->has_control, &kept->control, uid, gid, &c);
+    if (!error)
+        error = put_back(dir, FREE, kept->has_free, &kept->free, KEEP_OWNER, 0, &c);
+    if (!error && c.count)
+        error = change_make(&c);
+    change_drop(&c);
+    return error ? error : 1;
+}
+
+void dir_kept_free(struct dir_kept *kept) {
+    buf_free(&kept->control);
+    buf_free(&kept->free);
+}

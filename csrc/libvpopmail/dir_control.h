@@ -36,4 +36,15 @@ int dir_control_drop(int dir, uid_t uid, gid_t gid, struct span freed, struct ch
 int dir_control_mend(int dir, uid_t uid, gid_t gid);
 int dir_control_next(int dir, bool with_free, struct buf *place);
 
+/* The count, and what is freed, as they were. */
+struct dir_kept {
+    unsigned long users;
+    bool has_control, has_free;
+    struct buf control, free;
+};
+int dir_control_keep(int dir, struct dir_kept *kept);
+/* 1, 0 where the count is another one, or -errno. */
+int dir_control_restore(int dir, uid_t uid, gid_t gid, const struct dir_kept *kept);
+void dir_kept_free(struct dir_kept *kept);
+
 #endif

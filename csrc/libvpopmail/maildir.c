@@ -77,6 +77,17 @@ int place_open(const struct store *s, struct span place, bool make) {
     return fd;
 }
 
+void place_remove(const struct store *s, struct span place) {
+    const char *slash = place.len ? memrchr(place.data, '/', place.len) : NULL;
+    size_t before = slash ? (size_t)(slash - place.data) : 0, after = slash ? before + 1 : 0;
+    char *name = span_dup((struct span){place.data + after, place.len - after});
+    int in = place_open(s, (struct span){place.data, before}, false);
+    if (in >= 0 && name)
+        (void)unlinkat(in, name, AT_REMOVEDIR);
+    fd_close(in);
+    free(name);
+}
+
 /* 0 where nothing stands at PLACE/NAME. */
 static int check_free(const struct store *s, struct span place, const char *name) {
     struct stat st;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -131,14 +132,69 @@ int vaddaliasdomain(char *alias, char *real) {
 int vdeldomain(char *domain) {
     return (void)domain, -11;
 }
+
+/* --- accounts of example.com, in memory ---------------------------------------------------------
+ */
+
+static struct account {
+    char name[65], hash[129], quota[32], clear[65], gecos[65];
+    unsigned flags;
+    int apop;
+} accounts[64];
+static size_t count;
+static vdir_type places = {0, "first"};
+
+static struct account *find(const char *name) {
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(accounts[i].name, name))
+            return &accounts[i];
+    return NULL;
+}
+
 int vadduser(char *user, char *domain, char *password, char *gecos, int apop) {
-    return (void)user, (void)domain, (void)password, (void)gecos, (void)apop, -70;
+    struct account *a = &accounts[count];
+    if (strcasecmp(domain, "example.com") != 0 || !strcmp(user, "unwanted"))
+        return -70;
+    printf("vadduser %s %s %d %s\n", user, gecos, apop, strlen(password) == 40 ? "?" : password);
+    *a = (struct account){.apop = apop};
+    strcpy(a->name, user);
+    snprintf(a->hash, sizeof a->hash, "<%s>", password);
+    snprintf(a->clear, sizeof a->clear, "%s", password);
+    strcpy(a->gecos, gecos);
+    strcpy(a->quota, "NOQUOTA");
+    count++;
+    places.cur_users++;
+    strcpy(places.the_dir, "next");
+    memset(user, 'x', strlen(user)); /* as it may */
+    return 0;
 }
 int vdeluser(char *user, char *domain) {
-    return (void)user, (void)domain, -10;
+    struct account *a = find(user);
+    (void)domain;
+    if (!a)
+        return -10;
+    printf("vdeluser %s\n", user);
+    *a = accounts[--count];
+    places.cur_users--;
+    return 0;
 }
 int vsetuserquota(char *user, char *domain, char *quota) {
-    return (void)user, (void)domain, (void)quota, -10;
+    struct account *a = find(user);
+    (void)domain;
+    if (!a)
+        return -10;
+    printf("vsetuserquota %s %s\n", user, quota);
+    strcpy(a->quota, quota);
+    return !strcmp(quota, "13S") ? -29 : 0;
+}
+int vread_dir_control(vdir_type *out, char *domain, uid_t uid, gid_t gid) {
+    *out = places;
+    return (void)domain, (void)uid, (void)gid, 0;
+}
+int vwrite_dir_control(vdir_type *in, char *domain, uid_t uid, gid_t gid) {
+    printf("vwrite_dir_control %lu %s\n", in->cur_users, in->the_dir);
+    places = *in;
+    return (void)domain, (void)uid, (void)gid, 0;
 }
 struct vqpasswd *vauth_user(char *user, char *domain, char *password, char *apop) {
     static struct vqpasswd pw = {.pw_name = "joe"};
@@ -146,13 +202,36 @@ struct vqpasswd *vauth_user(char *user, char *domain, char *password, char *apop
     return !strcmp(user, "joe") && !strcmp(password, "right") ? &pw : NULL;
 }
 struct vqpasswd *vauth_getpw(char *user, char *domain) {
-    return (void)user, (void)domain, NULL;
+    static struct account a;
+    static struct vqpasswd pw;
+    const struct account *found = find(user);
+    (void)domain;
+    if (!found)
+        return NULL;
+    a = *found;
+    pw = (struct vqpasswd){.pw_name = a.name,
+                           .pw_passwd = a.hash,
+                           .pw_uid = (uid_t)a.apop,
+                           .pw_gid = a.flags,
+                           .pw_gecos = a.gecos,
+                           .pw_dir = "/",
+                           .pw_shell = a.quota,
+                           .pw_clear_passwd = a.clear};
+    return &pw;
 }
 struct vqpasswd *vauth_getall(char *domain, int first, int sortit) {
     return (void)domain, (void)first, (void)sortit, NULL;
 }
 int vauth_setpw(struct vqpasswd *pw, char *domain) {
-    return (void)pw, (void)domain, -10;
+    struct account *a = find(pw->pw_name);
+    (void)domain;
+    if (!a)
+        return -10;
+    printf("vauth_setpw %s %s %u %s\n", a->name, pw->pw_passwd, (unsigned)pw->pw_gid,
+           pw->pw_clear_passwd);
+    strcpy(a->hash, pw->pw_passwd);
+    a->flags = pw->pw_gid;
+    return 0;
 }
 int valias_insert(char *alias, char *domain, char *line) {
     return (void)alias, (void)domain, (void)line, -1;
@@ -176,7 +255,12 @@ char *valias_select_all_next(char *alias) {
     return (void)alias, NULL;
 }
 char *vget_assign(char *domain, char *dir, int size, uid_t *uid, gid_t *gid) {
-    return (void)domain, (void)dir, (void)size, (void)uid, (void)gid, NULL;
+    if (strcasecmp(domain, "example.com") != 0)
+        return NULL;
+    snprintf(dir, (size_t)size, "%s", VPOPMAILDIR "/domains/example.com");
+    *uid = getuid();
+    *gid = getgid();
+    return dir;
 }
 domain_entry *get_domain_entries(const char *match) {
     return (void)match, NULL;

@@ -6,14 +6,16 @@ Each test is a script in a process of its own, on a package that is linked with 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import cdb
 from tests.installation import TOP, copy_project, lay_out
 
 START = """\
@@ -82,7 +84,7 @@ def test_it_is_linked(run: Run, place: Path) -> None:
     assert out == f"real mysql {place}/vpopmail/lib/libvpopmail.a\n"
 
 
-@pytest.mark.parametrize("source", ["real", "real_records", "needed", "policy"])
+@pytest.mark.parametrize("source", ["real", "real_records", "real_bulk", "needed", "policy"])
 def test_the_binding_compiles_without_a_warning(place: Path, source: str) -> None:
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
     include = ["-isystem", f"{place}/vpopmail/include", '-DVPX_LIBRARY=""', "-DVPX_HAS_POLICY=1"]
@@ -280,7 +282,7 @@ def test_the_text_of_a_policy_code_is_the_threads(run: Run) -> None:
     run(
         """
         def add():
-            v.vpopmail_add_user("someone", "example.com", "pw")
+            v.vpopmail_add_user("unwanted", "example.com", "pw")
             assert v.vpopmail_error() == "text of -70"
         add()
         thread = threading.Thread(target=add)
@@ -509,3 +511,106 @@ def test_a_system_that_refuses_the_cage(run: Run) -> None:
     )
     assert out.count("the system refuses unshare(CLONE_FS | CLONE_FILES)") == 2
     assert "VPOPMAIL_EXT_LIBRARY=bundled" in out
+
+
+# --- many users -----------------------------------------------------------------------------------
+
+ADD = """
+import logging
+from vpopmail_ext import api, errors
+from vpopmail_ext.records import NewUser, Quota
+logging.getLogger("vpopmail_ext").setLevel(logging.INFO)
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+
+def add(*users, **more):
+    try:
+        print(api.add_users("Example.com", users, **more))
+    except errors.UsersRefused as error:
+        for refused in error.refused:
+            print(refused.row, refused.name, refused.error.code)
+"""
+
+
+@pytest.fixture
+def domain(place: Path) -> Iterator[None]:
+    """Have example.com in the installation's files; its accounts are the library's."""
+    home = place / "vpopmail"
+    directory = home / "domains/example.com"
+    assign = f"+example.com-:example.com:{os.getuid()}:{os.getgid()}:{directory}:-::\n.\n".encode()
+    directory.mkdir()
+    (home / "qmail/users").mkdir()
+    (home / "qmail/users/assign").write_bytes(assign)
+    (home / "qmail/users/cdb").write_bytes(cdb.of("assign", assign))
+    yield
+    shutil.rmtree(directory)
+    shutil.rmtree(home / "qmail/users")
+
+
+@pytest.mark.usefixtures("domain")
+def test_users_are_added_one_after_the_other(run: Run) -> None:
+    out = run(
+        f"""{ADD}
+add(
+    ("Ann", "secret-1"),
+    NewUser("bob", "secret-2", "Bob B.", True, Quota(1000), api.UserFlags.NO_POP),
+    NewUser("eve", password_hash="$1$x"),
+    progress=lambda done, count: print(done, count),
+)
+"""
+    )
+    assert out.splitlines() == [
+        "0 3",
+        "libvpopmail: vadduser ann ann 0 secret-1",
+        "1 3",
+        "libvpopmail: vadduser bob Bob B. 1 secret-2",
+        "libvpopmail: vsetuserquota bob 1000S",
+        "libvpopmail: vauth_setpw bob <secret-2> 2 secret-2",
+        "2 3",
+        # With a password that nobody knows, which goes again.
+        "libvpopmail: vadduser eve eve 0 ?",
+        "libvpopmail: vauth_setpw eve $1$x 0 ",
+        "3 3",
+        "3",
+    ]
+
+
+@pytest.mark.usefixtures("domain")
+@pytest.mark.parametrize(
+    ("user", "code"), [('("unwanted", "p")', -70), ('NewUser("bob", "p", quota=Quota(13))', -29)]
+)
+def test_those_added_go_again_where_one_is_refused(run: Run, user: str, code: int) -> None:
+    out = run(f"{ADD}\nadd(('ann', 'p'), {user}, ('carol', 'p'))")
+    lines = [line.removeprefix("libvpopmail: ") for line in out.splitlines()]
+    deleted = ["vdeluser bob"] if code == -29 else []
+    assert lines[-len(deleted) - 3 :] == [
+        *deleted,
+        "vdeluser ann",
+        "vwrite_dir_control 0 first",
+        f"2 {'bob' if deleted else 'unwanted'} {code}",
+    ]
+    assert not [line for line in lines if "carol" in line]
+
+
+@pytest.mark.usefixtures("domain")
+def test_all_that_can_be_known_before_is_told_before(run: Run) -> None:
+    users = "('ann', 'p'), ('x', 'p'), ('bob', 'p'), ('BOB', 'p'), ('eve', 'p', 'g' * 65)"
+    out = run(f"{ADD}\nadd(('ann', 'p'))\nadd({users})")
+    assert out.splitlines()[1:] == ["1", "1 ann -2", "2 x -1", "4 bob -2", "5 eve -28"]
+
+
+@pytest.mark.usefixtures("domain")
+def test_a_child_takes_nothing_back(run: Run) -> None:
+    out = run(
+        f"""{ADD}
+from vpopmail_ext import bulk
+with bulk.Addition("example.com", [("ann", "p")], None) as addition:
+    addition.make(lambda done, count: None)
+    child = os.fork()
+    if not child:
+        addition.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    addition.commit()
+"""
+    )
+    assert out == "libvpopmail: vadduser ann ann 0 p\n"

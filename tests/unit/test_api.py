@@ -452,8 +452,6 @@ def test_signing_in(mail: Home) -> None:
     for address in ("alice@example.com", "Alice%Example.NET"):
         assert api.sign_in(address, PASSWORD) == alice
     assert api.sign_in("alice", PASSWORD) is None
-    (mail.path / "etc/defaultdomain").write_text("example.com\n")
-    assert api.sign_in("alice", PASSWORD) == alice
     for address, password in (
         ("alice@example.com", "guess"),
         ("alice@example.com", ""),
@@ -468,6 +466,13 @@ def test_signing_in(mail: Home) -> None:
         ("alice@" + "x" * 5000, PASSWORD),
     ):
         assert api.sign_in(address, password) is None
+
+
+@bundled_alone("etc/defaultdomain is read once in a process")
+def test_signing_in_at_the_default_domain(mail: Home) -> None:
+    (mail.path / "etc/defaultdomain").write_text("example.com\n")
+    assert api.sign_in("alice", PASSWORD) == api.user("alice", "example.com")
+    assert api.sign_in("alice", "guess") is None
 
 
 def test_flags_that_forbid_signing_in(mail: Home) -> None:

@@ -32,6 +32,7 @@ FILES = {
         "    return all;\n}\n"
     ),
     "csrc/binding/real_records.c": "",
+    "csrc/binding/real_bulk.c": "",
     "csrc/binding/cage.c": "",
     "csrc/binding/files.c": "",
     "csrc/binding/own_checks.c": "",
@@ -158,7 +159,7 @@ def test_with_one_of_our_own_installed(project: Path) -> None:
 def test_with_a_real_one(project: Path) -> None:
     found = find.find_library({"VPOPMAIL_HOME": str(project / "home")})
     made = describe(found)
-    binding = ["real", "real_records", "cage", "wrap", "files"]
+    binding = ["real", "real_records", "real_bulk", "cage", "wrap", "files"]
     assert made.sources == ["module.c", *(f"csrc/binding/{name}.c" for name in binding)]
     # A change of any of these is one of the module.
     sources = ("csrc/binding/own.c", "csrc/libvpopmail/a.c", "csrc/libvpopmail/a.h")

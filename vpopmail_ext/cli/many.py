@@ -123,7 +123,7 @@ def _import(options: Options) -> int:
         additions: list[bulk.Addition] = []
         for domain, of_domain in found.items():
             try:
-                addition = bulk.addition(domain, of_domain.users, options.threads)
+                addition = bulk.Addition(domain, of_domain.users, options.threads)
                 additions.append(stack.enter_context(addition))
             except UsersRefused as error:
                 refused += [(of_domain.lines[u.row - 1], str(u.error)) for u in error.refused]
