@@ -32,7 +32,9 @@ domain_entry *(*const needed_get_domain_entries)(const char *) = get_domain_entr
 char *(*const needed_verror)(int) = verror;
 int (*const needed_vauth_open)(int) = vauth_open;
 void (*const needed_vclose)() = vclose;
+#ifdef USE_CDB
 int (*const needed_vmkpasswd)(char *) = vmkpasswd;
+#endif
 char *(*const needed_default_domain)() = default_domain;
 void (*const needed_lowerit)(char *) = lowerit;
 int (*const needed_readuserquota)(const char *, storage_t *, storage_t *) = readuserquota;

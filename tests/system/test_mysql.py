@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ import pytest
 import vpopmail_ext as v
 from tests.conftest import Home
 from tests.system import both, mariadb
-from vpopmail_ext import api
+from vpopmail_ext import api, cli, errors
+from vpopmail_ext.records import NewUser, Quota
 
 pytestmark = pytest.mark.skipif(
     v.info().library != "real"
@@ -36,6 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mariadb.Server]
     made.start()
     yield made
     made.stop()
+    made.log.close()
 
 
 @pytest.fixture
@@ -130,6 +135,124 @@ def test_alias_domains(mail: Home) -> None:
     assert signs_in("secret-1", domain="alias.example")
     assert said(v.vpopmail_del_domain, "alias.example") == SUCCESS
     assert not signs_in("secret-1", domain="alias.example")
+
+
+# --- the API and the command line -----------------------------------------------------------------
+
+
+def command(capsys: pytest.CaptureFixture[str], line: str, status: int = 0) -> str:
+    """What the command line prints."""
+    capsys.readouterr()
+    assert cli.main(shlex.split(line)) == status
+    printed = capsys.readouterr()
+    return printed.out + printed.err
+
+
+def test_the_api(mail: Home) -> None:
+    api.add_alias_domain(DOMAIN, "alias.example")
+    assert api.domain("alias.example").real_name == DOMAIN
+    assert {domain.name for domain in api.domains()} == {DOMAIN, "alias.example"}
+    alice = api.user("alice", "alias.example")
+    assert api.authenticate("alice", DOMAIN, "secret-1") == alice == next(api.users(DOMAIN))
+    assert api.sign_in("alice@alias.example", "secret-1") == alice
+    with pytest.raises(errors.UserExists):
+        api.add_user("alice", DOMAIN, "secret-2")
+    api.set_password("alice", DOMAIN, "secret-2")
+    api.set_quota("alice", DOMAIN, "5M")
+    api.set_flags("alice", DOMAIN, api.UserFlags.NO_POP)
+    changed = api.user("alice", DOMAIN)
+    assert (str(changed.quota), changed.flags) == ("5242880S", api.UserFlags.NO_POP)
+    assert list(v.auth_many([("alice", DOMAIN, "secret-2"), ("bob", DOMAIN, "x")])) == [True, False]
+    limits = replace(api.limits(DOMAIN), maxaliases=7, disable_imap=True)
+    api.set_limits(DOMAIN, limits)
+    assert api.limits(DOMAIN) == limits
+    api.set_last_auth(alice, "192.0.2.7")
+    last = api.last_auth(alice)
+    assert last is not None
+    assert last.address == "192.0.2.7"
+    assert api.quota_usage(alice).messages == 0
+    with pytest.raises(errors.NotSupported):
+        api.rebuild(DOMAIN)
+    api.add_alias("info", DOMAIN, "&a@b.c")
+    api.set_alias("info", DOMAIN, ["&a@b.c", "&d@e.f"])
+    assert set(api.alias("info", DOMAIN).lines) == {"&a@b.c", "&d@e.f"}
+    api.remove_alias_line("info", DOMAIN, "&a@b.c")
+    assert [(found.name, found.lines) for found in api.aliases(DOMAIN)] == [("info", ("&d@e.f",))]
+    api.delete_alias("info", DOMAIN)
+    with pytest.raises(errors.NoSuchAlias):
+        api.alias("info", DOMAIN)
+    api.delete_user("alice", DOMAIN)
+    with pytest.raises(errors.NoSuchUser):
+        api.user("alice", DOMAIN)
+    api.delete_domain("alias.example")
+    assert mail.path.is_dir()
+
+
+def test_many_users_are_added(mail: Home) -> None:
+    rows = [
+        NewUser("bob", "secret-3", "Bob B.", True, Quota(1000), api.UserFlags.NO_POP),
+        NewUser("carol", password_hash=api.user("alice", DOMAIN).password_hash),
+    ]
+    assert api.add_users(DOMAIN, rows) == 2
+    bob = api.authenticate("bob", DOMAIN, "secret-3")
+    assert bob is not None
+    assert (bob.gecos, bob.quota, bob.flags) == ("Bob B.", Quota(1000), api.UserFlags.NO_POP)
+    assert signs_in("secret-1", "carol")
+    assert mail.path.is_dir()
+
+
+def test_none_is_added_where_one_can_t_be(mail: Home) -> None:
+    rows = [(f"user{number}", "secret-3") for number in range(5)]
+    directory = mail.path / "domains" / DOMAIN
+    with pytest.raises(errors.UsersRefused) as caught:
+        api.add_users(DOMAIN, [*rows, ("ALICE", "secret-3"), ("x", "secret-3")])
+    assert [(user.row, user.error.code) for user in caught.value.refused] == [(6, -2), (7, -1)]
+
+    def interfere(done: int, count: int) -> None:
+        if done == 0:
+            api.add_user("user3", DOMAIN, "secret-4")
+
+    with pytest.raises(errors.UsersRefused, match="row 4: Username exists: user3"):
+        api.add_users(DOMAIN, rows, progress=interfere)
+    assert {user.name for user in api.users(DOMAIN)} == {"alice", "user3"}
+    assert {path.name for path in directory.iterdir() if path.is_dir()} == {"alice", "user3"}
+    assert signs_in("secret-4", "user3")
+
+
+def test_the_command_line(
+    mail: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PW", "secret-5")
+    command(capsys, "domain add new.example")
+    command(capsys, f"domain alias {DOMAIN} alias.example")
+    listed = json.loads(command(capsys, "domain list --json"))
+    assert {domain["name"] for domain in listed} == {DOMAIN, "alias.example", "new.example"}
+    command(capsys, f"user add bob@{DOMAIN} --gecos 'Bob B.' --password-env PW")
+    command(capsys, f"auth bob@{DOMAIN} --password-env PW")
+    command(capsys, f"user quota bob@{DOMAIN} 5M")
+    command(capsys, f"user flags bob@{DOMAIN} --add NO_POP")
+    assert "NO_POP" in command(capsys, f"user show bob@{DOMAIN}")
+    assert "bob" in command(capsys, f"user list {DOMAIN}")
+    monkeypatch.setenv("PW", "secret-6")
+    command(capsys, f"user passwd bob@{DOMAIN} --password-env PW")
+    command(capsys, f"alias add info@{DOMAIN} 'bob@{DOMAIN}'")
+    assert "info" in command(capsys, f"alias list {DOMAIN}")
+    command(capsys, f"alias delete info@{DOMAIN}")
+    command(capsys, f"limits set {DOMAIN} maxaliases=7")
+    assert "7" in command(capsys, f"limits show {DOMAIN}")
+    exported = command(capsys, f"export {DOMAIN}")
+    file = tmp_path / "users.csv"
+    file.write_text(exported.replace(f"@{DOMAIN}", "@new.example"))
+    command(capsys, f"import {file}")
+    command(capsys, "auth bob@new.example --password-env PW")
+    assert "Username exists" in command(capsys, f"import {file}", 1)
+    assert "cdb module" in command(capsys, f"rebuild {DOMAIN}", 8)
+    assert json.loads(command(capsys, "info --json"))["auth_module"] == "mysql"
+    assert json.loads(command(capsys, "doctor --json"))
+    command(capsys, f"user delete bob@{DOMAIN} --yes")
+    for name in ("alias.example", "new.example"):
+        command(capsys, f"domain delete {name} --yes")
+    assert mail.path.is_dir()
 
 
 def test_a_server_that_stops_and_starts(server: mariadb.Server, mail: Home) -> None:
