@@ -5,9 +5,12 @@
 #include "crypt_queue.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "crypt_batch.h"
@@ -18,9 +21,8 @@ struct call {
     struct crypt_job job;
     enum hash hash;
     unsigned long blocks;
-    enum state is;
     int error;
-    pthread_cond_t changed;
+    atomic_uint is; /* an enum state; the call is its own thread's again once it is not WAITS */
     struct call *next;
 };
 
@@ -59,18 +61,9 @@ __attribute__((constructor)) static void at_load(void) {
 /* --- with the guard held ------------------------------------------------------------------------
  */
 
-static void wait_in_row(struct call *call) {
-    pthread_cond_init(&call->changed, NULL);
+static void put_in_row(struct call *call) {
     *last = call;
     last = &call->next;
-    while (call->is == WAITS)
-        pthread_cond_wait(&call->changed, &guard);
-    pthread_cond_destroy(&call->changed);
-}
-
-static void tell(struct call *call, enum state is) {
-    call->is = is;
-    pthread_cond_signal(&call->changed);
 }
 
 static struct call *take_out(struct call **at) {
@@ -96,21 +89,39 @@ static size_t gather(struct call **calls) {
     return count;
 }
 
-/* Takes a core, or waits for one that is handed over; or others do the work meanwhile. */
+/* Takes a core, or a place in the row. */
 static void enter(struct call *call) {
     if (running < cores) { /* then nobody waits */
         running++;
         call->is = RUNS;
     } else {
-        wait_in_row(call);
+        put_in_row(call);
     }
 }
 
-static void leave(void) {
+/* Gives the core up; returns who is to have it. */
+static struct call *leave(void) {
     if (first)
-        tell(take_out(&first), RUNS);
-    else
-        running--;
+        return take_out(&first);
+    running--;
+    return NULL;
+}
+
+/* --- without it ---------------------------------------------------------------------------------
+ */
+
+/* With a futex, not a condition: who wakes up needs no lock, for which eight would have to queue.
+ */
+static void wait(struct call *call) {
+    while (call->is == WAITS)
+        (void)syscall(SYS_futex, &call->is, FUTEX_WAIT_PRIVATE, WAITS, NULL, NULL, 0);
+}
+
+/* The call may be gone before the kernel looks at its address; then nobody waits there, or one who
+ * looks again. */
+static void tell(struct call *call, enum state is) {
+    call->is = is;
+    (void)syscall(SYS_futex, &call->is, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 /* ------------------------------------------------------------------------------------------------
@@ -131,20 +142,23 @@ static void join(struct call *call, struct crypt_data *data) {
     size_t count = 0;
     pthread_mutex_lock(&guard);
     enter(call);
-    if (call->is == RUNS)
-        count = gather(calls);
     pthread_mutex_unlock(&guard);
-    if (!count)
+    wait(call);
+    if (call->is == DONE)
         return;
+    pthread_mutex_lock(&guard);
+    count = gather(calls);
+    pthread_mutex_unlock(&guard);
     int error = run(calls, count, data);
     pthread_mutex_lock(&guard);
-    for (size_t i = 0; i < count; i++) {
-        calls[i]->error = error;
-        if (i)
-            tell(calls[i], DONE);
-    }
-    leave();
+    struct call *next = leave();
     pthread_mutex_unlock(&guard);
+    if (next)
+        tell(next, RUNS);
+    for (size_t i = 0; i < count; i++)
+        calls[i]->error = error;
+    for (size_t i = 1; i < count; i++)
+        tell(calls[i], DONE);
 }
 
 const char *crypt_joined(const char *password, const char *setting, struct crypt_data *data) {

@@ -41,10 +41,12 @@ int __real_crypt_batch(struct crypt_job *const *jobs, size_t count);
 int __wrap_crypt_batch(struct crypt_job *const *jobs, size_t count);
 int __wrap_crypt_batch(struct crypt_job *const *jobs, size_t count) {
     unsigned long blocks;
-    const struct kernel *kernel = crypt_kernel(crypt_job_hash(jobs[0], &blocks), crypt_simd());
-    if (count < 2 || !kernel || count > kernel->lanes)
+    enum hash hash = crypt_job_hash(jobs[0], &blocks);
+    const struct kernel *kernel =
+        (count == 1 ? crypt_kernel_alone : crypt_kernel)(hash, crypt_simd());
+    if (!kernel || count > kernel->lanes)
         wrong++;
-    batches++;
+    batches += count > 1;
     return __real_crypt_batch(jobs, count);
 }
 
