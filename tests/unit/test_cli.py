@@ -75,6 +75,47 @@ def test_domains(run: Run, home: Home) -> None:
     assert run("domain list") == ""
 
 
+def test_json_everywhere(run: Run, home: Home, tmp_path: Path) -> None:
+    """What is changed is told as it is then; what is deleted is not."""
+
+    def told(command: str, code: int = 0) -> Any:
+        printed = run(f"{command} --json", code)
+        return json.loads(printed) if printed else None
+
+    alice = "alice@example.com"
+    assert told("domain add example.com")["directory"] == f"{home.path}/domains/example.com"
+    assert told("domain alias example.com example.net")["real_name"] == "example.com"
+    assert told(f"user add {alice} --gecos 'Alice A.' --password-env PW")["gecos"] == "Alice A."
+    assert told(f"user passwd {alice} --password-env PW")["name"] == "alice"
+    assert told(f"user quota {alice} 5M")["quota"] == {"size": 5 * 2**20, "messages": None}
+    assert told(f"user flags {alice} --add NO_POP") == ["NO_POP"]
+    assert told(f"auth {alice} --password-env PW")["flags"] == ["NO_POP"]
+    assert told("alias add info@example.com '&a@b.c'")["lines"] == ["&a@b.c"]
+    assert told("alias add info@example.com '&d@e.f' --replace")["lines"] == ["&d@e.f"]
+    assert told("limits set example.com maxaliases=7")["maxaliases"] == 7
+    assert told("alias list example.com")[0]["name"] == "info"
+    assert [user["name"] for user in told("user list example.com")] == ["alice"]
+    (exported,) = told("export example.com")
+    assert api.user("alice", "example.com").password_hash == exported.pop("password_hash")
+    assert exported == {
+        "address": alice,
+        "gecos": "Alice A.",
+        "quota": "5242880S",
+        "flags": "NO_POP",
+        "apop": "no",
+    }
+    file = csv_file(tmp_path, "address,password", f"bob@example.com,{PASSWORD}")
+    assert told(f"import {file}") == {"imported": 1, "refused": []}
+    refused = {"line": 2, "reason": "Username exists: bob@example.com"}
+    assert told(f"import {file}", 1) == {"imported": 0, "refused": [refused]}
+    assert told("rebuild example.com") is None
+    assert told("alias delete info@example.com") is None
+    assert told("user delete bob@example.com --yes") is None
+    assert told("domain delete example.com --yes") is None
+    without = {leaf.prog.split()[-1] for leaf in LEAVES if "--json" not in leaf.format_usage()}
+    assert without == {"checkpassword", "completion", "man"}
+
+
 def test_a_domain_elsewhere(run: Run, home: Home, tmp_path: Path) -> None:
     (tmp_path / "srv").mkdir()
     run(f"domain add x.com --dir {tmp_path}/srv --uid {home.uid} --gid {home.gid}")
@@ -357,7 +398,11 @@ def test_chown(
     printed = capsys.readouterr()
     assert printed.out.endswith("were given to 8089:8090\nfrom 89:89\nbefore: /backup\n")
     assert "/etc/passwd" in printed.err
-    assert seen == [(8089, 8090, True), (8089, 8090, False)]
+    assert cli.main(["chown", "--uid", "8089", "--gid", "8090", "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["new"] == {"uid": 8089, "gid": 8090}
+    assert (told["domains"], told["files"], told["dry_run"]) == (3, 70, True)
+    assert seen == [(8089, 8090, True), (8089, 8090, False), (8089, 8090, True)]
     monkeypatch.setattr("vpopmail_ext.cli.administration.chown", raising(chown.Refused("why")))
     assert run("chown --uid 1 --gid 1", 6) == "vpopmail-ext: why\n"
 

@@ -18,7 +18,6 @@ def add(commands: Commands) -> None:
         _auth,
         "tell by the exit code, 0 or 1, whether a password is the user's",
         example="vpopmail-ext auth alice@example.com --password-env PW",
-        json=True,
     )
     add_address(made)
     passwords.add_options(made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from vpopmail_ext import api, doctor
-from vpopmail_ext.chown import chown
+from vpopmail_ext.chown import Report, chown
 from vpopmail_ext.cli.output import UsageError, show_json, show_table
 from vpopmail_ext.cli.parser import Commands, Options, command
 from vpopmail_ext.info import info
@@ -27,7 +27,6 @@ def add(commands: Commands) -> None:
         _info,
         "print what is linked and where it works, as phpinfo() did",
         example="vpopmail-ext info",
-        json=True,
     )
     made = command(
         commands,
@@ -35,7 +34,6 @@ def add(commands: Commands) -> None:
         _doctor,
         "tell what this user lacks for which functions, and the cure",
         example="vpopmail-ext doctor domains _ex",
-        json=True,
     )
     made.add_argument(
         "groups", metavar="GROUP", nargs="*", help=f"some of {', '.join(doctor.GROUPS)}; else all"
@@ -88,14 +86,22 @@ def _doctor(options: Options) -> int:
 
 def _chown(options: Options) -> None:
     done = chown(options.uid, options.gid, dry_run=options.dry_run)
-    verb = "would be" if options.dry_run else "were"
-    print(f"{done.domains} lines of assign and {done.files} files {verb} given to {done.new}")
-    print(f"from {done.old}")
-    if not options.dry_run:
-        print(f"before: {done.backup}")
+    if options.json:
+        ids = {"old": done.old._asdict(), "new": done.new._asdict()}
+        show_json({**done._asdict(), **ids, "dry_run": options.dry_run})
+    else:
+        _show_chown(done, options)
     print(
         f"Left to you: vpopmail's entries in /etc/passwd and /etc/group ({done.new}), the uid and "
         "gid of tcpserver\nin the scripts that start POP3 and IMAP servers, and vpopmail itself "
         "where it was compiled for\nthe old ones (configure it again, make clean all install).",
         file=sys.stderr,
     )
+
+
+def _show_chown(done: Report, options: Options) -> None:
+    verb = "would be" if options.dry_run else "were"
+    print(f"{done.domains} lines of assign and {done.files} files {verb} given to {done.new}")
+    print(f"from {done.old}")
+    if not options.dry_run:
+        print(f"before: {done.backup}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vpopmail_ext import api
-from vpopmail_ext.cli.output import show_table, split_address
+from vpopmail_ext.cli.output import show_json, show_table, split_address
 from vpopmail_ext.cli.parser import Commands, Options, add_address, command, group
 
 
@@ -16,7 +16,6 @@ def add(commands: Commands) -> None:
         _list,
         "list a domain's aliases, a row for each line",
         example="vpopmail-ext alias list example.com",
-        json=True,
     )
     made.add_argument("domain", metavar="DOMAIN")
     made = command(
@@ -59,9 +58,11 @@ def _add(options: Options) -> None:
     name, domain = split_address(options.address)
     if options.replace:
         api.set_alias(name, domain, options.lines)
-        return
-    for line in options.lines:
-        api.add_alias(name, domain, line)
+    else:
+        for line in options.lines:
+            api.add_alias(name, domain, line)
+    if options.json:
+        show_json(api.alias(name, domain))
 
 
 def _delete(options: Options) -> None:

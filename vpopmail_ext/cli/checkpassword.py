@@ -16,6 +16,7 @@ def add(commands: Commands) -> None:
         _run,
         "check a password from descriptor 3, then run a program, for qmail-popup and Dovecot",
         example="qmail-popup mail.example.com vpopmail-ext checkpassword qmail-pop3d Maildir",
+        json=False,
     )
     made.add_argument(
         "--dovecot",

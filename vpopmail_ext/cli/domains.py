@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vpopmail_ext import api
 from vpopmail_ext.cli import passwords
-from vpopmail_ext.cli.output import confirm, show_table
+from vpopmail_ext.cli.output import confirm, show_json, show_table
 from vpopmail_ext.cli.parser import Commands, Options, add_yes, command, group
 
 
@@ -17,7 +17,6 @@ def add(commands: Commands) -> None:
         _list,
         "list all domains and alias domains",
         example="vpopmail-ext domain list --json",
-        json=True,
     )
     made = command(
         domain,
@@ -72,6 +71,8 @@ def _add(options: Options) -> None:
         except BaseException:
             api.delete_domain(options.name)
             raise
+    if options.json:
+        show_json(api.domain(options.name))
 
 
 def _delete(options: Options) -> int:
@@ -85,3 +86,5 @@ def _delete(options: Options) -> int:
 
 def _alias(options: Options) -> None:
     api.add_alias_domain(options.name, options.alias)
+    if options.json:
+        show_json(api.domain(options.alias))

@@ -23,7 +23,6 @@ def add(commands: Commands) -> None:
         _show,
         "show a domain's limits",
         example="vpopmail-ext limits show example.com",
-        json=True,
     )
     made.add_argument("domain", metavar="DOMAIN")
     made = command(
@@ -55,6 +54,8 @@ def _show(options: Options) -> None:
 def _set(options: Options) -> None:
     changes: dict[str, Any] = dict(map(_change, options.changes))
     api.set_limits(options.domain, replace(api.limits(options.domain), **changes))
+    if options.json:
+        show_json(api.limits(options.domain))
 
 
 def _change(text: str) -> tuple[str, int | bool | Denied | None]:

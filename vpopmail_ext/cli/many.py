@@ -6,10 +6,19 @@ import csv
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import chain
 from typing import Any, TextIO
 
 from vpopmail_ext import api, bulk
-from vpopmail_ext.cli.output import UsageError, clean, drawing, flag_names, split_address
+from vpopmail_ext.cli.output import (
+    UsageError,
+    clean,
+    drawing,
+    flag_names,
+    show_json,
+    show_table,
+    split_address,
+)
 from vpopmail_ext.cli.parser import Commands, Options, command
 from vpopmail_ext.errors import NoSuchDomain, UsersRefused
 from vpopmail_ext.records import NewUser, Quota, UserFlags
@@ -132,11 +141,15 @@ def _import(options: Options) -> int:
         if not refused:
             _make(additions)
             _commit(additions, found)
-            return 0
-    for line, reason in sorted(refused):
-        print(f"line {line}: {clean(reason)}", file=sys.stderr)
-    print(f"nothing was imported: lines refused: {len(refused)}", file=sys.stderr)
-    return 1
+        count = sum(addition.count for addition in additions)
+    if options.json:
+        lines = [{"line": line, "reason": clean(reason)} for line, reason in sorted(refused)]
+        show_json({"imported": 0 if refused else count, "refused": lines})
+    elif refused:
+        for line, reason in sorted(refused):
+            print(f"line {line}: {clean(reason)}", file=sys.stderr)
+        print(f"nothing was imported: lines refused: {len(refused)}", file=sys.stderr)
+    return 1 if refused else 0
 
 
 def _opened(name: str) -> AbstractContextManager[TextIO]:
@@ -177,6 +190,10 @@ def _commit(additions: list[bulk.Addition], found: dict[str, _Users]) -> None:
 
 def _export(options: Options) -> None:
     listed = [api.users(domain) for domain in options.domains]
+    if options.json:
+        values = (dict(zip(_EXPORTED, row, strict=True)) for row in chain(*map(_values, listed)))
+        show_table(values, (), lambda row: (), True)
+        return
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_EXPORTED)
     for users in listed:

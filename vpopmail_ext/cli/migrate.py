@@ -24,7 +24,6 @@ def add(commands: Commands) -> None:
         _migrate,
         "list what PHP files call of vpopmail's extension, its Python form, and what changes there",
         example="vpopmail-ext migrate --write --output panel panel/*.php",
-        json=True,
     )
     made.add_argument("files", metavar="FILE", nargs="+", help="a PHP file")
     made.add_argument(

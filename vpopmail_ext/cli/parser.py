@@ -43,7 +43,7 @@ def group(commands: Commands, name: str, summary: str) -> Commands:
 
 
 def command(
-    commands: Commands, name: str, run: Run, summary: str, *, example: str, json: bool = False
+    commands: Commands, name: str, run: Run, summary: str, *, example: str, json: bool = True
 ) -> Parser:
     """Add a command; `example` is shown by ``--help``. `json`: it has the option ``--json``."""
     made = commands.add_parser(

@@ -44,6 +44,7 @@ def add(commands: Commands, whole: Callable[[], Parser]) -> None:
         lambda options: _completion(options, whole()),
         "print what makes a shell complete the commands and options",
         example='eval "$(vpopmail-ext completion bash)"',
+        json=False,
     )
     made.add_argument("shell", choices=SHELLS)
     command(
@@ -52,6 +53,7 @@ def add(commands: Commands, whole: Callable[[], Parser]) -> None:
         lambda options: print("".join(page(whole())), end=""),
         "print the manual page",
         example="vpopmail-ext man | man -l -",
+        json=False,
     )
 
 

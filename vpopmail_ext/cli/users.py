@@ -27,7 +27,6 @@ def add(commands: Commands) -> None:
         _list,
         "list a domain's users",
         example="vpopmail-ext user list example.com",
-        json=True,
     )
     made.add_argument("domain", metavar="DOMAIN")
     made = command(
@@ -36,7 +35,6 @@ def add(commands: Commands) -> None:
         _show,
         "show a user, with what the mail takes and the last sign-in",
         example="vpopmail-ext user show alice@example.com",
-        json=True,
     )
     add_address(made)
     made = command(
@@ -83,7 +81,6 @@ def add(commands: Commands) -> None:
         _flags,
         "show or change a user's flags",
         example="vpopmail-ext user flags alice@example.com --add NO_POP --remove NO_IMAP",
-        json=True,
     )
     add_address(made)
     names = [str(flag.name) for flag in UserFlags]
@@ -136,6 +133,12 @@ def _add(options: Options) -> None:
     name, domain = split_address(options.address)
     password = passwords.read(options, new=True)
     api.add_user(name, domain, password, gecos=options.gecos, apop=options.apop)
+    _show_changed(options, name, domain)
+
+
+def _show_changed(options: Options, name: str, domain: str) -> None:
+    if options.json:
+        show_json(api.user(name, domain))
 
 
 def _delete(options: Options) -> int:
@@ -149,11 +152,13 @@ def _delete(options: Options) -> int:
 def _passwd(options: Options) -> None:
     name, domain = split_address(options.address)
     api.set_password(name, domain, passwords.read(options, new=True))
+    _show_changed(options, name, domain)
 
 
 def _quota(options: Options) -> None:
     name, domain = split_address(options.address)
     api.set_quota(name, domain, options.quota)
+    _show_changed(options, name, domain)
 
 
 def _flags(options: Options) -> None:
@@ -163,9 +168,10 @@ def _flags(options: Options) -> None:
         flags |= UserFlags[name]
     for name in options.remove:
         flags &= ~UserFlags[name]
-    if options.clear or options.add or options.remove:
+    changes = options.clear or options.add or options.remove
+    if changes:
         api.set_flags(user.name, user.domain, flags)
-    elif options.json:
+    if options.json:
         show_json(flags)
-    else:
+    elif not changes:
         print(word(flags))
