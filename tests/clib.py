@@ -58,6 +58,7 @@ struct journal {
     const void *names;
     bool anywhere;
     unsigned int uid, gid;
+    struct { const char *base, *name; } known[2];
 };
 struct change {
     struct change_file *files;
@@ -65,6 +66,9 @@ struct change {
     struct change_dir *dirs;
     size_t dir_count;
     struct journal journal;
+    int *open;
+    size_t open_count;
+    struct change *whole;
     int fd;
     bool begun, decided, moved;
 };

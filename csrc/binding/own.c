@@ -139,7 +139,7 @@ static void settle_all(int dir, const char *const *names, mode_t mode) {
         return;
     for (; *names; names++)
         settle(dir, *names, mode);
-    (void)dir_sync(dir);
+    (void)fd_sync(dir);
     fd_close(dir);
 }
 

@@ -136,7 +136,7 @@ static int write_alias(const struct store *s, const char *file, const struct buf
                    : aliases_write(s, file, (struct span){text->data, text->len}, 0600);
     if (unlinkat(s->dir, file, 0))
         return errno == ENOENT ? 0 : -errno;
-    return dir_sync(s->dir);
+    return fd_sync(s->dir);
 }
 
 int vpopmail_set_alias(const char *alias, const char *domain, const char *lines, size_t size) {
@@ -178,7 +178,7 @@ static int take_out(const struct store *s, const char *file, const char *line) {
         error ? error : linefile_drop((struct span){text.data, text.len}, is_line, line, &left);
     error = dropped < 0 ? (int)dropped : 0;
     if (!error && dropped > 0 && left.len == 0)
-        error = unlinkat(s->dir, file, 0) ? -errno : dir_sync(s->dir);
+        error = unlinkat(s->dir, file, 0) ? -errno : fd_sync(s->dir);
     else if (!error && dropped > 0)
         error = aliases_write(s, file, (struct span){left.data, left.len}, 0600);
     buf_free(&text);
@@ -217,7 +217,7 @@ int valias_delete(char *alias, char *domain) {
     if (!error)
         error = aliases_lock(&s.store, &lock);
     if (!error)
-        error = unlinkat(s.store.dir, file.data, 0) ? -errno : dir_sync(s.store.dir);
+        error = unlinkat(s.store.dir, file.data, 0) ? -errno : fd_sync(s.store.dir);
     lock_release(&lock);
     buf_free(&file);
     session_end(&s);

@@ -162,18 +162,22 @@ int assign_read(const struct home *home, struct buf *text) {
     return error ? error_code(error, VA_CANNOT_READ_ASSIGN) : VA_SUCCESS;
 }
 
-static struct journal journal_of(int users) {
-    return (struct journal){
-        .dir = users, .prefix = PREFIX, .names = names, .anywhere = true, .uid = KEEP_OWNER};
+static struct journal journal_of(const struct home *home, int users) {
+    return (struct journal){.dir = users,
+                            .prefix = PREFIX,
+                            .names = names,
+                            .anywhere = true,
+                            .uid = KEEP_OWNER,
+                            .known = {{home->path, DOMAINS_DIR}, {home->qmail, "control"}}};
 }
 
 struct change assign_change(const struct assign *a) {
-    return change_of(journal_of(a->users));
+    return change_of(journal_of(a->home, a->users));
 }
 
 /* With the lock held. */
 static int recover(const struct home *home, int users) {
-    struct journal journal = journal_of(users);
+    struct journal journal = journal_of(home, users);
     int done = change_recover(&journal);
     if (done > 0)
         qmail_reread(home);
@@ -197,7 +201,7 @@ void assign_repair(const struct home *home) {
 }
 
 int assign_begin(const struct home *home, struct assign *a) {
-    *a = (struct assign){.users = home_dir(home->qmail, "users"), .lock = LOCK_NONE};
+    *a = (struct assign){.home = home, .users = home_dir(home->qmail, "users"), .lock = LOCK_NONE};
     int error = a->users < 0 ? a->users : lock_file(a->users, LOCK, &a->lock);
     if (!error)
         error = recover(home, a->users);

@@ -31,6 +31,7 @@ int domain_dir(const struct domain *d);
 /* users/assign, locked for a change of the domains. What a crash left half done is completed or
  * undone first. */
 struct assign {
+    const struct home *home;
     int users; /* QMAIL/users */
     struct lock lock;
     struct buf text;

@@ -15,7 +15,8 @@
 #define PLACE ":"      /* the same, of a directory on the way to a tree's place */
 #define TREE ":"       /* before a tree's name: no file's begins so */
 #define JOURNAL_MAX (64L << 20)
-#define DIRS_MAX 64 /* each takes a descriptor, which a journal that lies could use up */
+#define PLACES_OPEN 16 /* of trees; they are synced with the rest, more of them at once */
+#define DIRS_MAX 64    /* each takes a descriptor, which a journal that lies could use up */
 #define PLAIN_PREFIX                                                                               \
     ".tmp:" /* no user's name has a colon, so no user's directory is in the way                    \
              */
@@ -32,8 +33,10 @@ struct identity {
 
 struct change_dir {
     int fd; /* -1: it is not there any more */
-    bool to_close, told;
+    bool to_close, told, known;
     char *path; /* NULL: the journal's own */
+    dev_t device;
+    ino_t inode;
     struct identity id;
 };
 
@@ -83,6 +86,10 @@ struct change change_of(struct journal journal) {
     return (struct change){.journal = journal};
 }
 
+struct change change_part(struct change *whole) {
+    return (struct change){.whole = whole};
+}
+
 static const char *prefix_of(const struct change *c) {
     return c->journal.prefix ? c->journal.prefix : PLAIN_PREFIX;
 }
@@ -125,25 +132,80 @@ static bool is_allowed(const struct journal *j, enum step step, const char *name
 }
 
 static int add_dir(struct change *c, int fd, const char *path, bool to_close) {
+    struct stat st = {0};
+    if (fd >= 0 && fstat(fd, &st))
+        return -errno;
     struct change_dir *dirs = realloc(c->dirs, (c->dir_count + 1) * sizeof *dirs);
     char *copy = dirs && path ? strdup(path) : NULL;
     if (dirs)
         c->dirs = dirs;
     if (!dirs || (path && !copy))
         return -ENOMEM;
-    dirs[c->dir_count++] = (struct change_dir){.fd = fd, .to_close = to_close, .path = copy};
+    dirs[c->dir_count++] = (struct change_dir){
+        .fd = fd, .to_close = to_close, .path = copy, .device = st.st_dev, .inode = st.st_ino};
     return 0;
 }
 
+/* The number of the first directory that is this one. */
+static size_t first_of(const struct change *c, const struct stat *st) {
+    size_t i = 0;
+    while (i < c->dir_count && !(c->dirs[i].fd >= 0 && c->dirs[i].device == st->st_dev &&
+                                 c->dirs[i].inode == st->st_ino))
+        i++;
+    return i;
+}
+
+/* Whether the path is BASE/NAME. */
+static bool is_known(const struct known_dir *known, const char *path) {
+    size_t len = known->base ? strlen(known->base) : 0;
+    return len && strncmp(path, known->base, len) == 0 && path[len] == '/' &&
+           strcmp(path + len + 1, known->name) == 0;
+}
+
 int change_in(struct change *c, int dir, const char *path, bool to_close) {
+    bool known = is_known(&c->journal.known[0], path) || is_known(&c->journal.known[1], path);
     int error = c->dir_count ? 0 : add_dir(c, c->journal.dir, NULL, false);
     char *whole = c->journal.anywhere && path[0] != '/' ? realpath(path, NULL) : NULL;
     if (whole)
         path = whole;
     if (!error)
         error = is_dir_path(&c->journal, span_of(path)) ? add_dir(c, dir, path, to_close) : -EINVAL;
+    if (!error)
+        c->dirs[c->dir_count - 1].known = known;
     free(whole);
     return error;
+}
+
+static bool is_elsewhere(const struct change *c, size_t dir) {
+    return c->dirs[dir].fd >= 0 && c->dirs[dir].device != c->dirs[0].device;
+}
+
+/* Whether there are several file systems, none of which knows what is done in the others before. */
+static bool is_scattered(const struct change *c) {
+    for (size_t i = 1; i < c->dir_count; i++)
+        if (is_elsewhere(c, i))
+            return true;
+    return false;
+}
+
+/* Has the next wave sync the descriptor, which then is the change's to close. */
+static int sync_later(struct change *c, int fd) {
+    int *open = fd < 0 ? NULL : realloc(c->open, (c->open_count + 1) * sizeof *open);
+    if (!open) {
+        fd_close(fd);
+        return fd < 0 ? fd : -ENOMEM;
+    }
+    c->open = open;
+    c->open[c->open_count++] = fd;
+    return 0;
+}
+
+static void close_open(struct change *c) {
+    for (size_t i = 0; i < c->open_count; i++)
+        fd_close(c->open[i]);
+    free(c->open);
+    c->open = NULL;
+    c->open_count = 0;
 }
 
 /* The directory's number, or -errno. The journal's own is the first. */
@@ -208,9 +270,10 @@ static void change_free(struct change *c) {
     }
     if (c->begun)
         fd_close(c->fd);
+    close_open(c);
     free(c->files);
     free(c->dirs);
-    *c = (struct change){.journal = c->journal};
+    *c = (struct change){.journal = c->journal, .whole = c->whole};
 }
 
 /* --- the journal --------------------------------------------------------------------------------
@@ -244,7 +307,8 @@ static void put_dirs(struct change *c, struct buf *out) {
     }
 }
 
-/* Says that something begins, and where: of its own directory the name of the journal tells. */
+/* Says that something begins, and where: of its own directory the name of the journal tells, those
+ * that are known are looked into, if their file system tells things in their order. */
 static int begin(struct change *c, int dir) {
     char name[32];
     struct buf text = {0};
@@ -258,7 +322,7 @@ static int begin(struct change *c, int dir) {
             return c->fd;
         c->begun = true;
     }
-    if (!dir || c->dirs[dir].told)
+    if (!dir || c->dirs[dir].told || (c->dirs[dir].known && !is_elsewhere(c, (size_t)dir)))
         return 0;
     put_dirs(c, &text);
     int error = text.failed ? -ENOMEM : fd_write(c->fd, (struct span){text.data, text.len});
@@ -348,10 +412,24 @@ int change_tree(struct change *c, int dir, struct span place, const char *name, 
         return error;
     int fd = dir_make(dir, f->tmp, uid, gid, &made);
     if (fd >= 0 && made)
-        return fd;
+        return f->fd = fd;
     fd_close(fd);
     remove_step(c);
     return fd < 0 ? fd : -EEXIST;
+}
+
+int change_tree_dir(struct change *c, int dir, const char *name, uid_t uid, gid_t gid) {
+    bool made;
+    int fd = dir_make(dir, name, uid, gid, &made);
+    int error = sync_later(c, fd);
+    return error ? error : fd;
+}
+
+int change_tree_file(struct change *c, int dir, const char *name, struct span data, uid_t uid,
+                     gid_t gid) {
+    int fd = file_new(dir, name, 0600, uid, gid);
+    int error = sync_later(c, fd);
+    return error ? error : fd_write(fd, data);
 }
 
 int change_drop_tree(struct change *c, int dir, const char *name) {
@@ -363,15 +441,30 @@ int change_drop_tree(struct change *c, int dir, const char *name) {
 /* --- doing it -----------------------------------------------------------------------------------
  */
 
+/* Closes a directory in which something was put, once it is synced. */
+static int leave_place(struct change *c, int fd) {
+    struct stat st;
+    if (fd < 0)
+        return 0;
+    int error = fstat(fd, &st) ? -errno : 0;
+    bool is_dir = !error && first_of(c, &st) < c->dir_count; /* which is synced as such */
+    if (!error && !is_dir && c->open_count < PLACES_OPEN)
+        return sync_later(c, fd);
+    if (!error && !is_dir)
+        error = fd_sync(fd);
+    fd_close(fd);
+    return error;
+}
+
 /* Opens the directory that a new tree goes to, those on the way made as the tree's owner has them.
  * *name is the tree's name there. */
-static int open_place(const struct change *c, int dir, struct change_file *f, bool make,
+static int open_place(struct change *c, int dir, struct change_file *f, bool make,
                       const char **name) {
     struct span rest = span_of(f->name), step;
     const char *last = strrchr(f->name, '/');
     char tmp[32];
     struct stat st;
-    int fd = journal_name(c->journal.prefix, PLACE, tmp) ? dir_open(dir, ".", false) : -EINVAL;
+    int fd = journal_name(prefix_of(c), PLACE, tmp) ? dir_open(dir, ".", false) : -EINVAL;
     *name = last ? last + 1 : f->name;
     rest.len = last ? (size_t)(last - f->name) : 0;
     if (fd >= 0 && rest.len && make && fstatat(dir, f->tmp, &st, AT_SYMLINK_NOFOLLOW)) {
@@ -385,13 +478,15 @@ static int open_place(const struct change *c, int dir, struct change_file *f, bo
         int next = !at    ? -ENOMEM
                    : make ? dir_make_whole(fd, at, dir, tmp, st.st_uid, st.st_gid, &made)
                           : dir_open(fd, at, false);
-        if (next >= 0 && made && dir_sync(fd)) {
-            fd_close(next);
-            next = -EIO;
-        }
         f->made = f->made || made;
         free(at);
-        fd_close(fd);
+        int error = next >= 0 && made ? leave_place(c, fd) : 0;
+        if (next < 0 || !made)
+            fd_close(fd);
+        if (error) {
+            fd_close(next);
+            next = error;
+        }
         fd = next;
     }
     return fd;
@@ -434,8 +529,7 @@ static int put_trees(struct change *c, bool again) {
         if (before && neighbours(before, f)) {
             name = f->name + (name - before->name);
         } else {
-            error = place >= 0 ? dir_sync(place) : 0;
-            fd_close(place);
+            error = leave_place(c, place);
             place = error ? -1 : open_place(c, dir, f, true, &name);
             error = place < 0 && !error ? place : error;
             if (again && is_gone(error)) /* where it was to go is a file or a link now */
@@ -445,10 +539,8 @@ static int put_trees(struct change *c, bool again) {
         if (!error)
             error = put_tree(dir, f, place, name, again);
     }
-    if (place >= 0 && !error)
-        error = dir_sync(place);
-    fd_close(place);
-    return error;
+    int left = leave_place(c, place);
+    return error ? error : left;
 }
 
 /* One step of a file. `again`: it may have been done, or what it was to replace is another now. */
@@ -512,21 +604,30 @@ static int put_all(struct change *c, bool again) {
     return error ? error : put_aside(c, again);
 }
 
-/* Of the directories, which may be the same by several names. */
-static int sync_dirs(const struct change *c, size_t from) {
+/* The second wave: the directories in which something has changed, which may be the same by several
+ * names; the journal's own is the first. */
+static int sync_dirs(struct change *c, size_t from) {
     int error = 0;
     for (size_t i = from; i < c->dir_count && !error; i++) {
-        bool before = false;
-        for (size_t j = from; j < i && is_there(&c->dirs[i].id); j++)
-            before = before || same(&c->dirs[i].id, &c->dirs[j].id);
-        if (!before && c->dirs[i].fd >= 0)
-            error = dir_sync(c->dirs[i].fd);
+        struct stat st = {.st_dev = c->dirs[i].device, .st_ino = c->dirs[i].inode};
+        if (c->dirs[i].fd >= 0 && first_of(c, &st) == i)
+            error = fd_sync(c->dirs[i].fd);
     }
     return error;
 }
 
-/* Removes what was set aside; -ENOTEMPTY where it can't. */
+static int sync_open(struct change *c) {
+    int error = 0;
+    for (size_t i = 0; i < c->open_count && !error; i++)
+        error = fd_sync(c->open[i]);
+    close_open(c);
+    return error;
+}
+
+/* Removes what was set aside; -ENOTEMPTY where it can't. On one file system it is gone before the
+ * journal is. */
 static int clear_aside(const struct change *c) {
+    bool scattered = is_scattered(c);
     int error = 0;
     for (size_t i = 0; i < c->count; i++) {
         const struct change_file *f = &c->files[i];
@@ -534,37 +635,56 @@ static int clear_aside(const struct change *c) {
         if (f->step != DROP_TREE || dir < 0)
             continue;
         int here = tree_remove(dir, f->tmp);
-        if (!here)
-            here = dir_sync(dir);
+        if (!here && scattered)
+            here = fd_sync(dir);
         if (here && here != -ENOENT)
             error = -ENOTEMPTY;
     }
     return error;
 }
 
-/* All are on their way to the disk before the first is waited for, so that the file system takes
- * them together instead of one after the other. */
-static int sync_files(struct change *c, bool told) {
+/* The first wave. Before the first is waited for, all are on their way to the disk, so that the
+ * file system takes them together instead of one after the other. */
+static int sync_new(struct change *c, bool told) {
     int error = 0;
+    for (size_t i = 0; i < c->open_count; i++)
+        (void)sync_file_range(c->open[i], 0, 0, SYNC_FILE_RANGE_WRITE);
     for (size_t i = 0; i < c->count; i++)
         if (c->files[i].fd >= 0)
             (void)sync_file_range(c->files[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     if (told && fsync(c->fd))
         error = -errno;
     for (size_t i = 0; i < c->count && !error; i++)
-        if (c->files[i].fd >= 0 && fsync(c->files[i].fd))
-            error = -errno;
+        if (c->files[i].fd >= 0)
+            error = fd_sync(c->files[i].fd);
+    return error ? error : sync_open(c);
+}
+
+/* The same of a part: the whole will. */
+static int hand_over(struct change *c) {
+    int error = 0;
+    for (size_t i = 0; i < c->open_count; i++) {
+        int here = sync_later(c->whole, c->open[i]);
+        error = error ? error : here;
+    }
+    c->open_count = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        int here = c->files[i].fd < 0 ? 0 : sync_later(c->whole, c->files[i].fd);
+        c->files[i].fd = -1;
+        error = error ? error : here;
+    }
     return error;
 }
 
 /* Before the rename nothing has changed, after it everything has. On several file systems what is
  * renamed in one must not be seen before what is in another. */
 static int decide(struct change *c) {
-    int error = c->journal.anywhere ? sync_dirs(c, 1) : 0;
+    bool scattered = is_scattered(c);
+    int error = scattered ? sync_dirs(c, 1) : 0;
     if (!error)
         error = turn(&c->journal, BEGUN, READY);
     c->decided = !error;
-    return !error && c->journal.anywhere ? dir_sync(c->journal.dir) : error;
+    return !error && scattered ? fd_sync(c->journal.dir) : error;
 }
 
 static int open_below(int dir, struct span path) {
@@ -594,7 +714,7 @@ static void remove_place(int dir, const struct change_file *f) {
 }
 
 /* Takes trees back from where they were put: no file has been replaced yet. */
-static void take_back(const struct change *c) {
+static void take_back(struct change *c) {
     for (size_t i = 0; i < c->count; i++) {
         struct change_file *f = &c->files[i];
         int dir = c->dirs[f->dir].fd;
@@ -609,12 +729,23 @@ static void take_back(const struct change *c) {
     }
 }
 
+/* In a tree that nobody sees yet. */
+static int make_part(struct change *c) {
+    int error = hand_over(c);
+    if (!error)
+        error = put_all(c, false);
+    change_free(c);
+    return error;
+}
+
 int change_make(struct change *c) {
     bool several = c->count > 1 || (c->count && c->files[0].step >= ADD_TREE);
     bool told = c->begun && several;
+    if (c->whole)
+        return make_part(c);
     int error = told ? tell(c) : 0;
     if (!error)
-        error = sync_files(c, told);
+        error = sync_new(c, told);
     if (!error && told)
         error = decide(c);
     if (!error)
@@ -628,6 +759,8 @@ int change_make(struct change *c) {
     }
     if (!error)
         error = sync_dirs(c, 0);
+    if (!error)
+        error = sync_open(c);
     if (!error)
         error = clear_aside(c);
     if (c->begun && (!error || !told)) {
@@ -796,23 +929,43 @@ static int sweep_dir(int dir, const char *prefix, bool own) {
     return error;
 }
 
+static int sweep_known(const struct journal *j, const struct known_dir *known) {
+    struct buf path = {0};
+    if (!known->base)
+        return 0;
+    buf_fmt(&path, "%s/%s", known->base, known->name);
+    int dir = buf_c(&path) ? walk_dir(AT_FDCWD, path.data) : -ENOMEM;
+    int error = dir < 0 ? past_mending(dir) : sweep_dir(dir, j->prefix, false);
+    fd_close(dir);
+    buf_free(&path);
+    return error;
+}
+
 static int sweep(const struct change *c) {
-    int error = sweep_dir(c->journal.dir, c->journal.prefix, true);
+    const struct journal *j = &c->journal;
+    int error = sweep_dir(j->dir, j->prefix, true);
     for (size_t i = 1; i < c->dir_count && !error; i++)
         if (c->dirs[i].fd >= 0)
-            error = sweep_dir(c->dirs[i].fd, c->journal.prefix, false);
+            error = sweep_dir(c->dirs[i].fd, j->prefix, false);
+    for (int i = 0; i < 2 && !error; i++)
+        error = sweep_known(j, &j->known[i]);
     return error;
 }
 
 /* Does what was decided; 1, or 0 where others have changed the first of the files since. */
 static int redo(struct change *c) {
-    int error = put_all(c, true);
+    /* Who was killed may not have come to it. */
+    int error = is_scattered(c) ? fd_sync(c->journal.dir) : 0;
+    if (!error)
+        error = put_all(c, true);
     if (error == STALE) {
         take_back(c);
         return 0;
     }
     if (!error)
         error = sync_dirs(c, 0);
+    if (!error)
+        error = sync_open(c);
     return error ? error : 1;
 }
 

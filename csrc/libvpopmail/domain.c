@@ -101,7 +101,7 @@ static int open_domains(int base, uid_t uid, gid_t gid) {
     bool made;
     int fd = dir_make_whole(base, DOMAINS_DIR, base, ".tmp:" DOMAINS_DIR, uid, gid, &made);
     if (fd >= 0 && made)
-        (void)dir_sync(base);
+        (void)fd_sync(base);
     return fd == -ELOOP ? walk_dir(base, DOMAINS_DIR) : fd;
 }
 
@@ -140,10 +140,7 @@ static int make_tree(int domains, struct span place, struct span text, const str
     int fd = change_tree(&t->change, domains, place, d->name, d->uid, d->gid);
     if (fd < 0)
         return error_code(fd, VA_COULD_NOT_MAKE_DOMAIN_DIR);
-    int error = file_create(fd, ".qmail-default", text, 0600, d->uid, d->gid);
-    if (!error)
-        error = dir_sync(fd);
-    fd_close(fd);
+    int error = change_tree_file(&t->change, fd, ".qmail-default", text, d->uid, d->gid);
     return error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : VA_SUCCESS;
 }
 
@@ -238,7 +235,7 @@ static int check_new(const struct home *home, const char *name) {
 }
 
 static int add_domain(const struct home *home, struct domain *d, const char *dir) {
-    struct assign a = {.users = -1, .lock = LOCK_NONE};
+    struct assign a = {.home = home, .users = -1, .lock = LOCK_NONE};
     struct tree t = {.place = DIR_PLACE_NONE};
     int code = check_new(home, d->name);
     if (code != VA_SUCCESS)
@@ -283,7 +280,7 @@ int vadddomain(char *domain, char *dir, uid_t uid, gid_t gid) {
 }
 
 static int add_alias(const struct home *home, const char *alias, const char *real) {
-    struct assign a = {.users = -1, .lock = LOCK_NONE};
+    struct assign a = {.home = home, .users = -1, .lock = LOCK_NONE};
     struct domain d = {0};
     int code = check_new(home, alias);
     int found = code == VA_SUCCESS ? assign_find(home, real, &d) : 0;
@@ -430,7 +427,7 @@ int vdeldomain(char *domain) {
         return VA_DOMAIN_NAME_TOO_LONG;
     struct home home = {0};
     struct domain d = {0};
-    struct assign a = {.users = -1, .lock = LOCK_NONE};
+    struct assign a = {.home = &home, .users = -1, .lock = LOCK_NONE};
     char *name = lower_dup(domain);
     int code = name ? home_hold(&home) : VA_MEMORY_ALLOC_ERR;
     int found = code == VA_SUCCESS ? assign_find(&home, name, &d) : 0;

@@ -126,8 +126,8 @@ struct dirent *dir_next(DIR *list, int *error) {
     return entry;
 }
 
-int dir_sync(int dir) {
-    return fsync(dir) && errno != EINVAL ? -errno : 0;
+int fd_sync(int fd) {
+    return fsync(fd) && errno != EINVAL ? -errno : 0;
 }
 
 /* --- trees --------------------------------------------------------------------------------------
@@ -371,15 +371,6 @@ int file_new(int dir, const char *name, mode_t mode, uid_t uid, gid_t gid) {
         return fd;
     fd_close(fd);
     (void)unlinkat(dir, name, 0);
-    return error;
-}
-
-int file_create(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid) {
-    int fd = file_new(dir, name, mode, uid, gid);
-    int error = fd < 0 ? fd : fd_write(fd, data);
-    if (!error && fsync(fd))
-        error = -errno;
-    fd_close(fd);
     return error;
 }
 

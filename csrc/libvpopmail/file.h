@@ -22,7 +22,6 @@ int dir_make(int dir, const char *name, uid_t uid, gid_t gid, bool *made);
 /* The same, but never to be seen without its owner: it is made as TMP in directory BESIDE. */
 int dir_make_whole(int dir, const char *name, int beside, const char *tmp, uid_t uid, gid_t gid,
                    bool *made);
-int dir_sync(int dir);
 /* The next entry but . and ..; NULL at the end, or where it fails: then *error is -errno. */
 struct dirent *dir_next(DIR *list, int *error);
 /* Removes NAME with all below it, from however deep; what is a link goes as a link. */
@@ -42,6 +41,8 @@ int fd_read(int fd, struct buf *out);
 /* The same where the size is known (a wrong one does not matter): mostly one system call. */
 int fd_read_sized(int fd, off_t size, struct buf *out);
 int fd_write(int fd, struct span data);
+/* Waits until a file or directory is on the disk; 0 also where a file system has no such thing. */
+int fd_sync(int fd);
 int file_read(int dir, const char *name, struct buf *out);
 /* The same for QMAIL/ and HOME/etc, where an administrator may have put a link (walk.h), and up to
  * 1 GiB; -EACCES for what is refused. */
@@ -51,8 +52,6 @@ int fd_owner(int fd, uid_t uid, gid_t gid);
 void fd_give(int fd, uid_t uid, gid_t gid);
 /* Opens a file that is not there yet; one that is, a crash left, and it goes. */
 int file_new(int dir, const char *name, mode_t mode, uid_t uid, gid_t gid);
-/* Writes and syncs a file that is not there yet. */
-int file_create(int dir, const char *name, struct span data, mode_t mode, uid_t uid, gid_t gid);
 
 /* vpopmail's lock: an fcntl write lock on the whole of NAME, which is made where it is missing.
  * Waits as long as vpopmail does (20 s), then says -EAGAIN. It shuts out threads as well as

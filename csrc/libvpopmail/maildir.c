@@ -18,34 +18,25 @@ static void size_text(struct span quota, unsigned long long bytes, unsigned long
     buf_fmt(out, "\n%llu %llu\n", bytes, count);
 }
 
-static int fill_maildir(int maildir, const struct store *s, struct span quota) {
+/* Fills a new user's directory. */
+static int fill(struct change *c, int user, const struct store *s, struct span quota) {
     static const char *const parts[] = {"cur", "new", "tmp"};
     struct buf text = {0};
-    bool made;
-    int error = 0;
+    int error = change_tree_file(c, user, "lastauth", span_of("0.0.0.0"), s->uid, s->gid);
+    int maildir = error ? error : change_tree_dir(c, user, "Maildir", s->uid, s->gid);
+    error = maildir < 0 ? maildir : 0;
     for (int i = 0; i < 3 && !error; i++) {
-        int fd = dir_make(maildir, parts[i], s->uid, s->gid, &made);
-        error = fd < 0 ? fd : dir_sync(fd);
-        fd_close(fd);
+        int part = change_tree_dir(c, maildir, parts[i], s->uid, s->gid);
+        error = part < 0 ? part : 0;
     }
-    if (!error && !span_is(quota, NOQUOTA)) {
+    if (!error && quota.len && !span_is(quota, NOQUOTA)) {
         size_text(quota, 0, 0, &text);
+        struct span data = {text.data, text.len};
         error = text.failed ? -ENOMEM
-                            : file_create(maildir, "maildirsize",
-                                          (struct span){text.data, text.len}, 0600, s->uid, s->gid);
+                            : change_tree_file(c, maildir, "maildirsize", data, s->uid, s->gid);
         buf_free(&text);
     }
-    return error ? error : dir_sync(maildir);
-}
-
-/* Fills and syncs a new user's directory. */
-static int fill(int user, const struct store *s, struct span quota) {
-    bool made;
-    int error = file_create(user, "lastauth", span_of("0.0.0.0"), 0600, s->uid, s->gid);
-    int maildir = error ? error : dir_make(user, "Maildir", s->uid, s->gid, &made);
-    error = maildir < 0 ? maildir : fill_maildir(maildir, s, quota);
-    fd_close(maildir);
-    return error ? error : dir_sync(user);
+    return error;
 }
 
 bool maildir_is_file(const char *name) {
@@ -107,9 +98,7 @@ int maildir_make(const struct store *s, struct change *c, struct span place, con
                  struct span quota) {
     int error = check_free(s, place, name);
     int user = error ? error : change_tree(c, s->dir, place, name, s->uid, s->gid);
-    error = user < 0 ? user : fill(user, s, quota);
-    fd_close(user);
-    return error;
+    return user < 0 ? user : fill(c, user, s, quota);
 }
 
 /* A path's part below the domain's directory; false where it lies elsewhere or steps back. */
@@ -230,7 +219,7 @@ int maildir_remove(const struct store *s, const char *domain_path, struct span p
     int parent = locate(s, domain_path, path, &name);
     int error = parent < 0 ? parent : tree_remove_of(parent, name, s->uid);
     if (!error)
-        error = dir_sync(parent);
+        error = fd_sync(parent);
     free(name);
     fd_close(parent);
     return error;

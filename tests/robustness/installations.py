@@ -63,13 +63,15 @@ class Scenario:
     """A file that may be left until the same call is made again."""
     taken: str = ""
     """A directory that was there before and may have been given to the domain's owner."""
+    apart: bool = False
+    """Whether vpopmail's home and qmail's directory lie on two file systems."""
 
 
 class Installation:
     """Two domains, an alias domain, three accounts and some aliases."""
 
-    def __init__(self, top: Path, uid: int, gid: int) -> None:
-        self.top, self.home, self.qmail = top, top / "vpopmail", top / "qmail"
+    def __init__(self, top: Path, uid: int, gid: int, qmail: Path | None = None) -> None:
+        self.top, self.home, self.qmail = top, top / "vpopmail", qmail or top / "qmail"
         self.uid, self.gid = uid, gid
         self._labels: dict[bytes, bytes] = {MD5.encode(): b"<secret-1>"}
         for directory in (self.home / "domains", self.home / "etc", self.qmail / "control"):
@@ -80,7 +82,7 @@ class Installation:
         (self.home / "etc/password_strength.conf").write_text("Length >= 1\n")
         with self.used():
             self._populate()
-        self.base = tree_of(top)
+        self.base = self.tree()
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -108,6 +110,18 @@ class Installation:
             vpasswd.write_bytes(HASH.sub(MD5.encode().replace(b"\\", b""), vpasswd.read_bytes()))
             assert lib.vpx_rebuild(domain.encode()) == 0
 
+    def tree(self) -> Tree:
+        """Return all there is in both directories, as /vpopmail/… and /qmail/…."""
+        return {
+            f"/{name}{path}": what
+            for name, top in (("vpopmail", self.home), ("qmail", self.qmail))
+            for path, what in tree_of(top).items()
+        }
+
+    def _at(self, path: str) -> str:
+        _, name, *rest = path.split("/", 2)
+        return os.path.join(self.home if name == "vpopmail" else self.qmail, *rest)
+
     @property
     def domain(self) -> Path:
         """The directory of ex.com."""
@@ -118,14 +132,13 @@ class Installation:
         for directory in (self.home, self.qmail):
             shutil.rmtree(directory, ignore_errors=True)
         for path, (mode, uid, gid, content) in self.base.items():
-            if not path:
-                continue
+            at = self._at(path)
             if content is None:
-                os.mkdir(f"{self.top}{path}")
+                os.mkdir(at)
             else:
-                Path(f"{self.top}{path}").write_bytes(content)
-            os.chown(f"{self.top}{path}", uid, gid)
-            os.chmod(f"{self.top}{path}", stat.S_IMODE(mode))
+                Path(at).write_bytes(content)
+            os.chown(at, uid, gid)
+            os.chmod(at, stat.S_IMODE(mode))
         if scenario.before:
             scenario.before(self)
 
@@ -149,7 +162,7 @@ class Installation:
     def state(self) -> Tree:
         """Return all there is, hashes and look-up files in a form that can be compared."""
         found = {}
-        for path, (mode, uid, gid, content) in tree_of(self.top).items():
+        for path, (mode, uid, gid, content) in self.tree().items():
             if path.endswith(".lock") and not content:
                 continue
             found[path] = (mode, uid, gid, self._plain(path, content))
@@ -160,7 +173,7 @@ class Installation:
         name = os.path.basename(path)
         if content is None or name not in rules:
             return HASH.sub(self._label, content) if content and name == "vpasswd" else content
-        text = Path(f"{self.top}{os.path.dirname(path)}") / rules[name]
+        text = Path(self._at(os.path.dirname(path))) / rules[name]
         same = content == cdb.of(rules[name], text.read_bytes() if text.exists() else b"")
         return b"agrees" if same else b"differs: %r" % cdb.read(content)
 
@@ -301,11 +314,18 @@ SCENARIOS = [
         taken="/vpopmail/domains/new.com",
     ),
     Scenario("add_domain, morercpthosts", _add_domain, _fifty),
+    Scenario("add_domain, on two file systems", _add_domain, apart=True),
     Scenario("add_alias_domain", _encoded("vpx_add_alias_domain", "new.com", "ex.com")),
     Scenario(
         "del_domain",
         _encoded("vpx_del_domain", "ex.com"),
         others=("carol@other.com",),
+    ),
+    Scenario(
+        "del_domain, on two file systems",
+        _encoded("vpx_del_domain", "ex.com"),
+        others=("carol@other.com",),
+        apart=True,
     ),
     Scenario(
         "del_domain, an alias domain",

@@ -3,8 +3,8 @@
 A file system with a journal (ext4, XFS, Btrfs) writes what is done to directories in its order, at
 the latest when any file of it is synced; what is in a file only when that file is. So after a cut
 the directories are as they were at one moment between the last sync and the cut, and the files hold
-what they held when they were last synced: nothing where they never were. vpopmail's home and
-qmail's directory are taken for two such file systems, each at a moment of its own.
+what they held when they were last synced: nothing where they never were. Where vpopmail's home and
+qmail's directory lie on two such file systems, each is at a moment of its own.
 """
 
 from __future__ import annotations
@@ -137,14 +137,15 @@ class Disk:
 class Power:
     """Watches a process and cuts its power before one of its calls."""
 
-    def __init__(self, top: Path, point: int) -> None:
-        kept = top.parent / f"{top.name}-kept"
-        shutil.rmtree(kept, ignore_errors=True)
+    def __init__(self, home: Path, qmail: Path, point: int) -> None:
+        apart = home.stat().st_dev != qmail.stat().st_dev
         self.disks = []
-        for name in ("vpopmail", "qmail"):
-            (kept / name).mkdir(parents=True)
-            self.disks.append(Disk(top / name, kept / name))
-        self.kept, self._point, self._count = kept, point, -1
+        for top in (home, qmail) if apart else (home.parent,):
+            kept = top.parent / f"{top.name}-kept"
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.mkdir()
+            self.disks.append(Disk(top, kept))
+        self._point, self._count = point, -1
         self._written: int | None = NOTHING
 
     def judge(self, call: strike.Call) -> int:
@@ -168,9 +169,9 @@ class Power:
             assert any(disk.sync(file.st_ino) for disk in self.disks), "synced elsewhere"
         return 0
 
-    def cut(self, early: tuple[bool, bool]) -> None:
+    def cut(self, early: tuple[bool, ...]) -> None:
         """Leave of each disk what was durable, or all that was done to its directories."""
         for disk, is_early in zip(self.disks, early, strict=True):
             disk.look()
             disk.cut(disk.durable if is_early else len(disk.moments) - 1)
-        shutil.rmtree(self.kept)
+            shutil.rmtree(disk.kept)
