@@ -92,6 +92,18 @@ int password_hash(const char *password, struct buf *out);
 int password_hash_many(const char *const *passwords, size_t count, struct buf *out);
 bool password_matches(const char *password, const char *stored, bool equal_time);
 int password_allowed(const struct home *home, const char *password);
+
+int vpopmail_set_home(const char *home, const char *qmail);
+struct vpopmail_postmaster { const char *password, *quota, *catchall; };
+int vpopmail_add_domain(const char *domain, const char *dir, unsigned int uid, unsigned int gid,
+                        const struct vpopmail_postmaster *postmaster, const char **step);
+int vpopmail_set_catchall(const char *domain, const char *catchall);
+struct vqpasswd {
+    char *pw_name, *pw_passwd;
+    unsigned int pw_uid, pw_gid, pw_flags;
+    char *pw_gecos, *pw_dir, *pw_shell, *pw_clear_passwd;
+};
+int vauth_setpw(struct vqpasswd *pw, char *domain);
 char *verror(int code);
 """
 

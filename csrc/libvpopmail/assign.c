@@ -20,9 +20,18 @@
 /* What is changed under the lock, in QMAIL/users, QMAIL/control, the directory in which the domains
  * are counted, and a domain's own that was there before it. */
 static const struct journal_name names[] = {
-    {"assign", false},   {"cdb", false},          {"virtualdomains", true},
-    {"rcpthosts", true}, {"morercpthosts", true}, {"morercpthosts.cdb", false},
-    {"locals", true},    {".dir-control", false}, {".qmail-default", false},
+    {"assign", false},
+    {"cdb", false},
+    {"virtualdomains", true},
+    {"rcpthosts", true},
+    {"morercpthosts", true},
+    {"morercpthosts.cdb", false},
+    {"locals", true},
+    {".dir-control", false},
+    {"vpasswd", false},
+    {"vpasswd.cdb", false},
+    {".qmail-default", false},
+    {".dir_control_free", true},
     {NULL, false},
 };
 

@@ -1,8 +1,9 @@
 /* Domains: vadddomain, vaddaliasdomain, vdeldomain, and look-ups of them.
  *
  * Order of writes, all under assign's lock and told of in its journal (change.h). Adding: the tree,
- * then assign, users/cdb, the control files and the count, so a domain that qmail knows has its
- * directory. Deleting: the same files, then the tree. */
+ * with the postmaster in it where there is to be one, then assign, users/cdb, the control files and
+ * the count, so a domain that qmail knows has its directory. Deleting: the same files, then the
+ * tree. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -12,12 +13,12 @@
 
 #include "alias.h"
 #include "control.h"
-#include "dir_control.h"
 #include "error.h"
 #include "include/vpopmail.h"
 #include "names.h"
 #include "qmail.h"
 #include "thread.h"
+#include "user.h"
 #include "walk.h"
 
 int NoMakeIndex, OptimizeAddDomain;
@@ -72,12 +73,19 @@ static int counting_dir(const struct home *home, uid_t uid, struct buf *path) {
 /* A change of a domain that has a directory. */
 struct tree {
     struct change change;
-    struct dir_place place; /* for a new one */
+    struct dir_place place;      /* for a new one */
+    struct dir_place postmaster; /* his, in it */
+    struct lock lock;            /* the domain's, for him */
 };
+#define TREE_OF(CHANGE)                                                                            \
+    ((struct tree){CHANGE, .place = DIR_PLACE_NONE, .postmaster = DIR_PLACE_NONE,                  \
+                   .lock = LOCK_NONE})
 
 static void tree_end(struct tree *t) {
     change_drop(&t->change);
     dir_place_end(&t->place);
+    dir_place_end(&t->postmaster);
+    lock_release(&t->lock);
 }
 
 /* Declares a directory to the change, which closes it. */
@@ -130,24 +138,21 @@ static int default_mode(int dir, mode_t *mode) {
     return 0;
 }
 
-static void default_text(const struct home *home, const char *recipient, struct buf *out) {
-    buf_fmt(out, "| %s/bin/vdelivermail '' %s\n", home->path, recipient);
+/* What .qmail-default has: the catch-all is an address, a user of the domain, or NULL for none. */
+static int default_text(const struct home *home, const struct domain *d, const char *catchall,
+                        struct buf *out) {
+    if (catchall && name_breaks_line(catchall))
+        return VA_BAD_CHAR;
+    buf_fmt(out, "| %s/bin/vdelivermail '' ", home->path);
+    if (catchall && !strchr(catchall, '@'))
+        buf_fmt(out, "%s/", d->path);
+    buf_fmt(out, "%s\n", catchall ? catchall : "delete");
+    return out->failed ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
 }
 
-/* Readies a new domain's directory, with what mail for no user goes by. */
-static int make_tree(int domains, struct span place, struct span text, const struct domain *d,
-                     struct tree *t) {
-    int fd = change_tree(&t->change, domains, place, d->name, d->uid, d->gid);
-    if (fd < 0)
-        return error_code(fd, VA_COULD_NOT_MAKE_DOMAIN_DIR);
-    int error = change_tree_file(&t->change, fd, ".qmail-default", text, d->uid, d->gid);
-    return error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : VA_SUCCESS;
-}
-
-/* The same where the directory is there already. */
-static int take_tree(int fd, struct span text, const struct domain *d, struct tree *t) {
+/* Takes over a directory that is there already. */
+static int take_tree(int fd, const struct domain *d, struct tree *t) {
     struct buf path = {0};
-    mode_t mode = 0;
     int error = tree_chown(fd, d->uid, d->gid);
     buf_str(&path, d->path);
     if (error)
@@ -155,12 +160,45 @@ static int take_tree(int fd, struct span text, const struct domain *d, struct tr
     else
         error = declare(t, fd, &path);
     buf_free(&path);
+    return error ? error : fd;
+}
+
+/* Readies the postmaster: in a new directory (part: what is changed in it) or another one. */
+static int add_postmaster(const struct home *home, const struct domain *d, int fd,
+                          const struct vpopmail_postmaster *p, struct change *part, struct tree *t,
+                          const char **step) {
+    static char user[] = "postmaster", gecos[] = "Postmaster";
+    struct session s = {.home = *home, .domain = *d, .store = {fd, d->uid, d->gid}, .user = user};
+    int error = store_lock(&s.store, &t->lock);
     if (error)
-        return error_code(error, VA_COULD_NOT_MAKE_DOMAIN_DIR);
-    error = default_mode(fd, &mode);
-    if (!error)
-        error = change_write(&t->change, fd, ".qmail-default", text, mode, d->uid, d->gid);
-    return error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : VA_SUCCESS;
+        return error_code(error, VA_COULD_NOT_UPDATE_FILE);
+    fd_give(t->lock.fd, d->uid, d->gid);
+    int code = user_ready(&s, p->password, gecos, p->quota, part ? part : &t->change,
+                          &t->postmaster, step);
+    if (code == VA_SUCCESS && part && (error = change_make(part)))
+        code = error_code(error, VA_COULD_NOT_UPDATE_FILE);
+    return code;
+}
+
+/* Readies what is in the domain's directory: mail for no user goes by .qmail-default. */
+static int fill_tree(const struct home *home, const struct domain *d, int fd, bool is_new,
+                     const struct vpopmail_postmaster *p, struct tree *t, const char **step) {
+    struct change part = change_part(&t->change);
+    struct buf text = {0};
+    mode_t mode = 0;
+    int code = p ? add_postmaster(home, d, fd, p, is_new ? &part : NULL, t, step) : VA_SUCCESS;
+    change_drop(&part);
+    if (code == VA_SUCCESS && p)
+        *step = p->catchall ? "catchall" : NULL;
+    if (code == VA_SUCCESS)
+        code = default_text(home, d, p ? p->catchall : NULL, &text);
+    struct span data = {text.data, text.len};
+    int error = code == VA_SUCCESS && !is_new ? default_mode(fd, &mode) : 0;
+    if (code == VA_SUCCESS && !error)
+        error = is_new ? change_tree_file(&t->change, fd, ".qmail-default", data, d->uid, d->gid)
+                       : change_write(&t->change, fd, ".qmail-default", data, mode, d->uid, d->gid);
+    buf_free(&text);
+    return error ? error_code(error, VA_COULD_NOT_OPEN_QMAIL_DEFAULT) : code;
 }
 
 /* The directory that the domain's is to stand in, and its path. */
@@ -174,8 +212,8 @@ static int enter_domains(int base, const char *dir, const struct domain *d, stru
 }
 
 static int grow_tree(const struct home *home, int base, const char *dir, struct domain *d,
-                     struct tree *t) {
-    struct buf path = {0}, text = {0};
+                     const struct vpopmail_postmaster *p, struct tree *t, const char **step) {
+    struct buf path = {0};
     int domains = enter_domains(base, dir, d, t);
     if (domains < 0)
         return error_code(domains, VA_CAN_NOT_MAKE_DOMAINS_DIR);
@@ -188,16 +226,15 @@ static int grow_tree(const struct home *home, int base, const char *dir, struct 
     buf_span(&path, place);
     buf_str(&path, d->name);
     d->path = buf_c(&path);
-    default_text(home, "delete", &text);
-    if (!error && (!d->path || !buf_c(&text)))
+    if (!error && !d->path)
         error = -ENOMEM;
     int there = error ? error : open_there(domains, place, d->name);
-    int code = there >= 0 ? take_tree(there, (struct span){text.data, text.len}, d, t)
-               : there == -ENOENT
-                   ? make_tree(domains, place, (struct span){text.data, text.len}, d, t)
-                   : error_code(there, VA_COULD_NOT_MAKE_DOMAIN_DIR);
-    buf_free(&text);
-    return code;
+    bool is_new = there == -ENOENT;
+    int fd = is_new       ? change_tree(&t->change, domains, place, d->name, d->uid, d->gid)
+             : there >= 0 ? take_tree(there, d, t)
+                          : there;
+    return fd < 0 ? error_code(fd, VA_COULD_NOT_MAKE_DOMAIN_DIR)
+                  : fill_tree(home, d, fd, is_new, p, t, step);
 }
 
 /* Writes the lines of a domain or alias domain into assign and the control files, together with
@@ -234,9 +271,10 @@ static int check_new(const struct home *home, const char *name) {
     return there > 0 ? VA_DOMAIN_ALREADY_EXISTS : there;
 }
 
-static int add_domain(const struct home *home, struct domain *d, const char *dir) {
+static int add_domain(const struct home *home, struct domain *d, const char *dir,
+                      const struct vpopmail_postmaster *p, const char **step) {
     struct assign a = {.home = home, .users = -1, .lock = LOCK_NONE};
-    struct tree t = {.place = DIR_PLACE_NONE};
+    struct tree t = TREE_OF(assign_change(&a));
     int code = check_new(home, d->name);
     if (code != VA_SUCCESS)
         return code;
@@ -250,7 +288,9 @@ static int add_domain(const struct home *home, struct domain *d, const char *dir
         code = VA_DOMAIN_ALREADY_EXISTS;
     t.change = assign_change(&a);
     if (code == VA_SUCCESS)
-        code = grow_tree(home, base, dir, d, &t);
+        code = grow_tree(home, base, dir, d, p, &t, step);
+    if (code == VA_SUCCESS)
+        *step = NULL;
     if (code == VA_SUCCESS)
         code = announce(home, &a, &t.change, d->name, d);
     tree_end(&t);
@@ -259,8 +299,10 @@ static int add_domain(const struct home *home, struct domain *d, const char *dir
     return code;
 }
 
-int vadddomain(char *domain, char *dir, uid_t uid, gid_t gid) {
-    if (!domain || !dir)
+int vpopmail_add_domain(const char *domain, const char *dir, uid_t uid, gid_t gid,
+                        const struct vpopmail_postmaster *postmaster, const char **step) {
+    *step = NULL;
+    if (!domain || !dir || (postmaster && !postmaster->password))
         return VA_NULL_POINTER;
     int code = name_check_domain(domain);
     if (code != VA_SUCCESS)
@@ -271,12 +313,17 @@ int vadddomain(char *domain, char *dir, uid_t uid, gid_t gid) {
     if (code == VA_SUCCESS && !d.name)
         code = VA_MEMORY_ALLOC_ERR;
     if (code == VA_SUCCESS)
-        code = add_domain(&home, &d, dir);
+        code = add_domain(&home, &d, dir, postmaster, step);
     if (code == VA_SUCCESS)
         qmail_reread(&home);
     domain_free(&d);
     home_release(&home);
     return code;
+}
+
+int vadddomain(char *domain, char *dir, uid_t uid, gid_t gid) {
+    const char *step;
+    return vpopmail_add_domain(domain, dir, uid, gid, NULL, &step);
 }
 
 static int add_alias(const struct home *home, const char *alias, const char *real) {
@@ -405,7 +452,7 @@ static int drop_tree(const struct domain *d, struct tree *t) {
 }
 
 static int delete_real(const struct home *home, struct assign *a, const struct domain *d) {
-    struct tree t = {.change = assign_change(a), .place = DIR_PLACE_NONE};
+    struct tree t = TREE_OF(assign_change(a));
     struct span none = {"", 0};
     int error = drop_tree(d, &t);
     int counting = error ? error : declare_counting(home, d->uid, &t);
@@ -563,26 +610,21 @@ int vpopmail_set_catchall(const char *domain, const char *catchall) {
     struct home home = {0};
     struct domain d = {0};
     struct lock lock = LOCK_NONE;
-    struct buf recipient = {0}, text = {0};
+    struct buf text = {0};
     mode_t mode = 0;
     if (name_breaks_line(catchall))
         return VA_BAD_CHAR;
     int found = find(domain, &d);
     int code = found > 0 ? home_hold(&home) : found ? found : VA_DOMAIN_DOES_NOT_EXIST;
-    if (code == VA_SUCCESS && !strchr(catchall, '@'))
-        buf_fmt(&recipient, "%s/", d.path);
-    buf_str(&recipient, catchall);
-    if (code == VA_SUCCESS && buf_c(&recipient))
-        default_text(&home, recipient.data, &text);
+    if (code == VA_SUCCESS)
+        code = default_text(&home, &d, catchall, &text);
     struct store store = {code == VA_SUCCESS ? domain_dir(&d) : -1, d.uid, d.gid};
     if (code == VA_SUCCESS &&
-        (store.dir < 0 || !buf_c(&text) || aliases_lock(&store, &lock) ||
-         default_mode(store.dir, &mode) ||
+        (store.dir < 0 || aliases_lock(&store, &lock) || default_mode(store.dir, &mode) ||
          aliases_write(&store, ".qmail-default", (struct span){text.data, text.len}, mode)))
         code = VA_COULD_NOT_OPEN_QMAIL_DEFAULT;
     lock_release(&lock);
     fd_close(store.dir);
-    buf_free(&recipient);
     buf_free(&text);
     domain_free(&d);
     home_release(&home);

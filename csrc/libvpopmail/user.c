@@ -12,7 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "dir_control.h"
 #include "error.h"
 #include "include/vauth.h"
 #include "maildir.h"
@@ -99,64 +98,104 @@ static int compose(const struct session *s, struct new_user *n) {
     return made ? 0 : -ENOMEM;
 }
 
-/* With the lock held and the name free. */
-static int settle(const struct session *s, struct new_user *n) {
+/* Readies all of it, with the lock held and the name free. */
+static int ready(const struct session *s, struct new_user *n, struct change *c) {
     const struct store *store = &s->store;
-    struct change c = store_change(store);
-    int otherwise = VA_COULD_NOT_UPDATE_FILE;
-    int error = dir_control_add(store->dir, store->uid, store->gid, true, &c, &n->place);
-    struct span place = text_of(&n->place.path);
-    if (!error) {
-        error = maildir_make(store, &c, place, s->user, text_of(&n->quota));
-        if (error == -EEXIST) /* the count goes up, as vpopmail has it */
-            return change_make(&c) ? VA_COULD_NOT_UPDATE_FILE : VA_EXIST_U_DIR;
-        otherwise = error ? VA_SUBDIR_CREATION : otherwise;
-    }
+    int error = dir_control_add(store->dir, store->uid, store->gid, true, c, &n->place);
+    if (error)
+        return error_code(error, VA_COULD_NOT_UPDATE_FILE);
+    error = maildir_make(store, c, text_of(&n->place.path), s->user, text_of(&n->quota));
+    if (error)
+        return error == -EEXIST ? VA_EXIST_U_DIR : error_code(error, VA_SUBDIR_CREATION);
+    error = compose(s, n);
     if (!error)
-        error = compose(s, n);
-    if (!error)
-        error = store_add(store, &c, &n->account);
-    if (!error)
+        error = store_add(store, c, &n->account);
+    return error
+               ? error_code(error, error == -EEXIST ? VA_USERNAME_EXISTS : VA_COULD_NOT_UPDATE_FILE)
+               : VA_SUCCESS;
+}
+
+static int settle(const struct session *s, struct new_user *n) {
+    struct change c = store_change(&s->store);
+    int code = ready(s, n, &c), error = 0;
+    if (code == VA_SUCCESS || code == VA_EXIST_U_DIR) /* the count goes up, as vpopmail has it */
         error = change_make(&c);
     change_drop(&c);
-    return error ? error_code(error, error == -EEXIST ? VA_USERNAME_EXISTS : otherwise)
-                 : VA_SUCCESS;
+    return error ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : code;
+}
+
+/* With the lock held: whether the name is free, 0 or a code. */
+static int check_free(const struct session *s) {
+    struct account other = {0};
+    int found = store_find_locked(&s->store, s->user, &other);
+    account_free(&other);
+    return found > 0 ? VA_USERNAME_EXISTS
+           : found   ? error_code(found, VA_COULD_NOT_UPDATE_FILE)
+                     : VA_SUCCESS;
 }
 
 static int add_locked(const struct session *s, struct new_user *n) {
     struct lock lock = LOCK_NONE;
-    struct account other = {0};
     int error = store_lock(&s->store, &lock);
     if (error)
         return error_code(error, VA_COULD_NOT_UPDATE_FILE);
     fd_give(lock.fd, s->store.uid, s->store.gid);
-    int found = store_find_locked(&s->store, s->user, &other);
-    account_free(&other);
-    int code = found > 0 ? VA_USERNAME_EXISTS
-               : found   ? error_code(found, VA_COULD_NOT_UPDATE_FILE)
-                         : settle(s, n);
+    int code = check_free(s);
+    if (code == VA_SUCCESS)
+        code = settle(s, n);
     lock_release(&lock);
+    return code;
+}
+
+/* What does not depend on who else is there. */
+static int prepare(const struct session *s, const char *password, struct new_user *n) {
+    struct limits limits;
+    int code = limits_read(&s->home, &s->store, &limits);
+    if (code == VA_SUCCESS)
+        code = password_allowed(&s->home, password);
+    if (code == VA_SUCCESS && password[0]) /* without a password: no hash, nobody can sign in */
+        code = password_hash(password, &n->hash);
+    if (code == VA_SUCCESS)
+        limits_quota(&limits, &n->quota);
     return code;
 }
 
 static int add_user(const struct session *s, const char *password, struct new_user *n) {
     struct account other = {0};
-    struct limits limits;
     if (s->store.dir < 0)
         return error_code(s->store.dir, VA_BAD_D_DIR);
     int found = store_find(&s->store, s->user, &other);
     account_free(&other);
     if (found)
         return found > 0 ? VA_USERNAME_EXISTS : error_code(found, VA_COULD_NOT_UPDATE_FILE);
-    int code = limits_read(&s->home, &s->store, &limits);
+    int code = prepare(s, password, n);
+    return code == VA_SUCCESS ? add_locked(s, n) : code;
+}
+
+static int own_quota(const char *spelling, struct new_user *n) {
+    buf_clear(&n->quota);
+    return strlen(spelling) > MAX_PW_QUOTA ? VA_QUOTA_TOO_LONG : quota_parse(spelling, &n->quota);
+}
+
+int user_ready(const struct session *s, const char *password, const char *gecos, const char *quota,
+               struct change *c, struct dir_place *place, const char **step) {
+    struct new_user n = {.place = DIR_PLACE_NONE, .gecos = gecos, .kind = USE_POP};
+    *step = "vadduser";
+    int code = user_check_new(s->user, s->domain.name, password, gecos);
     if (code == VA_SUCCESS)
-        code = password_allowed(&s->home, password);
-    if (code == VA_SUCCESS && password[0]) /* without a password: no hash, nobody can sign in */
-        code = password_hash(password, &n->hash);
-    if (code != VA_SUCCESS)
-        return code;
-    limits_quota(&limits, &n->quota);
-    return add_locked(s, n);
+        code = check_free(s);
+    if (code == VA_SUCCESS)
+        code = prepare(s, password, &n);
+    if (code == VA_SUCCESS && quota) {
+        code = own_quota(quota, &n);
+        *step = code == VA_SUCCESS ? *step : "vsetuserquota";
+    }
+    if (code == VA_SUCCESS)
+        code = ready(s, &n, c);
+    *place = n.place;
+    n.place = DIR_PLACE_NONE;
+    new_user_free(&n);
+    return code;
 }
 
 int vadduser(char *user, char *domain, char *password, char *gecos, int apop) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import vpopmail_ext as v
-from tests import cdb
+from tests import cdb, clib
 from vpopmail_ext._binding import ffi, lib
 
 Entry = tuple[int, int, int, bytes | None]
@@ -25,6 +24,7 @@ Tree = dict[str, Entry]
 MD5 = "$1$abcdefgh$f4FAhCjxUf8AsFu5Ck2gF/"
 """The hash of secret-1 that is checked fastest."""
 HASH = re.compile(rb"\$[16]\$[./0-9A-Za-z]{8}\$[./0-9A-Za-z]+")
+ACCOUNT = re.compile(rb"(?m)^([^:\n]+):(%s)" % HASH.pattern)
 PASSWORDS = "secret-1", "secret-2"
 
 
@@ -172,26 +172,22 @@ class Installation:
         rules = {"vpasswd.cdb": "vpasswd", "morercpthosts.cdb": "morercpthosts", "cdb": "assign"}
         name = os.path.basename(path)
         if content is None or name not in rules:
-            return HASH.sub(self._label, content) if content and name == "vpasswd" else content
+            if name != "vpasswd" or not content:
+                return content
+            domain = os.path.basename(os.path.dirname(path))
+            return ACCOUNT.sub(lambda match: self._labelled(domain, *match.groups()), content)
         text = Path(self._at(os.path.dirname(path))) / rules[name]
         same = content == cdb.of(rules[name], text.read_bytes() if text.exists() else b"")
         return b"agrees" if same else b"differs: %r" % cdb.read(content)
 
-    def _label(self, match: re.Match[bytes]) -> bytes:
-        hashed = match[0]
+    def _labelled(self, domain: str, user: bytes, hashed: bytes) -> bytes:
         if hashed not in self._labels:
             self._labels[hashed] = next(
                 b"<%s>" % password.encode()
-                for password, user in itertools.product(PASSWORDS, ("alice", "bob", "dave", "erin"))
-                if self._is_of(hashed, user, password)
+                for password in PASSWORDS
+                if v.vpopmail_auth_user(user.decode(), domain, password)
             )
-        return self._labels[hashed]
-
-    def _is_of(self, hashed: bytes, user: str, password: str) -> bool:
-        line = b"%s:%s:" % (user.encode(), hashed)
-        if line not in (self.domain / "vpasswd").read_bytes():
-            return False
-        return v.vpopmail_auth_user(user, "ex.com", password)
+        return user + b":" + self._labels[hashed]
 
 
 def difference(one: Tree, other: Tree) -> str:
@@ -272,6 +268,46 @@ def _add_users(place: Installation) -> int:
     return code
 
 
+def _library(place: Installation) -> Any:
+    """Return the library without the binding, for what only its programs and C callers call."""
+    library = clib.lib()
+    assert library.vpopmail_set_home(os.fsencode(place.home), os.fsencode(place.qmail)) == 0
+    return library
+
+
+def _vadddomain(place: Installation) -> int:
+    library, texts = (
+        _library(place),
+        [clib.ffi.new("char[]", t) for t in (b"secret-2", b"9M", b"a@b")],
+    )
+    postmaster = clib.ffi.new("struct vpopmail_postmaster *", texts)
+    step = clib.ffi.new("const char **")
+    home = os.fsencode(place.home)
+    ids = place.uid, place.gid
+    code: int = library.vpopmail_add_domain(b"new.com", home, *ids, postmaster, step)
+    return code
+
+
+def _setpw(place: Installation) -> int:
+    library = _library(place)
+    fields = {
+        "pw_name": b"alice",
+        "pw_passwd": MD5.encode(),
+        "pw_gecos": b"Alice L.",
+        "pw_dir": os.fsencode(place.domain / "alice"),
+        "pw_shell": b"3M",
+    }
+    texts = {name: clib.ffi.new("char[]", text) for name, text in fields.items()}
+    pw = clib.ffi.new("struct vqpasswd *", {**texts, "pw_uid": 1, "pw_gid": 4})
+    code: int = library.vauth_setpw(pw, clib.ffi.new("char[]", b"ex.com"))
+    return code
+
+
+def _catchall(place: Installation) -> int:
+    code: int = _library(place).vpopmail_set_catchall(b"ex.com", b"bob")
+    return code
+
+
 def _ninety_seven(place: Installation) -> None:
     _count(place, 97)
 
@@ -315,6 +351,13 @@ SCENARIOS = [
     ),
     Scenario("add_domain, morercpthosts", _add_domain, _fifty),
     Scenario("add_domain, on two file systems", _add_domain, apart=True),
+    Scenario("vadddomain", _vadddomain),
+    Scenario(
+        "vadddomain, its directory is there",
+        _vadddomain,
+        _directory_is_there,
+        taken="/vpopmail/domains/new.com",
+    ),
     Scenario("add_alias_domain", _encoded("vpx_add_alias_domain", "new.com", "ex.com")),
     Scenario(
         "del_domain",
@@ -345,6 +388,8 @@ SCENARIOS = [
     Scenario("set_user_quota", _encoded("vpx_set_user_quota", "alice", "ex.com", "5M")),
     Scenario("set_user_quota, none", _encoded("vpx_set_user_quota", "bob", "ex.com", "NOQUOTA")),
     Scenario("set_flags", _encoded("vpx_set_flags", "alice", "ex.com", 8)),
+    Scenario("vauth_setpw", _setpw),
+    Scenario("the catch-all", _catchall),
     Scenario(
         "set_last_auth",
         _encoded("vpx_set_last_auth", "alice", "ex.com", "192.0.2.1"),

@@ -354,17 +354,36 @@ def test_a_domain_that_cannot_be_added(tools: Home, arguments: list[str], code: 
         (["-e", "a:b", "new.com", "longenough"], -20, "bad character"),
     ],
 )
-def test_what_fails_after_the_domain_takes_it_away_again(
-    tools: Home, arguments: list[str], code: int, words: str
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_refused_of_the_postmaster_leaves_no_domain(
+    tools: Home, arguments: list[str], code: int, words: str, there: bool
 ) -> None:
     (tools.path / "etc/password_strength.conf").write_text("Length >= 8\n")
+    if there:
+        (tools.path / "domains/new.com").mkdir(parents=True)
+        (tools.path / "domains/new.com/mail").write_text("kept")
     done = run(tools, "vadddomain", *arguments)
     assert (done.code, done.err) == (code, "")
     assert done.out.startswith("Error: ")
     assert words in done.out
     assert domains(tools) == {}
-    assert not (tools.path / "domains/new.com").exists()
-    assert (tools.qmail / "control/rcpthosts").read_text() == ""
+    left = [path for path in (tools.path / "domains").rglob("*") if path.suffix != ".lock"]
+    assert [path.name for path in left] == (["new.com", "mail"] if there else [])
+    assert not (tools.qmail / "control/rcpthosts").exists()
+
+
+def test_a_postmaster_who_is_there_already_keeps_his_directory(tools: Home) -> None:
+    assert run(tools, "vadddomain", "example.com", "pmpass12") == (0, "", "")
+    kept = tools.path / "domains/example.com"
+    (tools.path / "kept").mkdir()
+    kept.rename(tools.path / "kept/example.com")
+    assert run(tools, "vdeldomain", "example.com").code in (0, -3, -5)
+    (tools.path / "kept/example.com").rename(kept)
+    before = {path: path.is_file() and path.read_bytes() for path in kept.rglob("*")}
+    done = run(tools, "vadddomain", "example.com", "otherpass")
+    assert (done.code, done.out, done.err) == (-2, "Error: (vadduser) Username exists\n", "")
+    assert {path: path.is_file() and path.read_bytes() for path in kept.rglob("*")} == before
+    assert domains(tools) == {}
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,16 @@ int vpopmail_get_home(char *out, size_t size);
 int vpopmail_get_qmail(char *out, size_t size);
 /* vpopmail's ids: the owner of HOME/domains, else VPOPMAILUID and VPOPMAILGID. */
 void vpopmail_get_ids(uid_t *uid, gid_t *gid);
+/* The postmaster that vadddomain gives a domain. */
+struct vpopmail_postmaster {
+    const char *password;
+    const char *quota;    /* NULL: the default */
+    const char *catchall; /* what mail for no user is delivered to; NULL: it is deleted */
+};
+/* Adds a domain and its postmaster in one change. After an error nothing has changed; *step is the
+ * function that refused, where it was not vadddomain() itself, else NULL. */
+int vpopmail_add_domain(const char *domain, const char *dir, uid_t uid, gid_t gid,
+                        const struct vpopmail_postmaster *postmaster, const char **step);
 /* A domain whose .qmail-default delivers to catchall: an address, or a user of the domain. */
 int vpopmail_set_catchall(const char *domain, const char *catchall);
 /* How many alias domains a real domain has; their names one a line in *names, to be freed. */

@@ -143,26 +143,15 @@ static int ask_password(char *out, size_t size) {
     return same ? VA_SUCCESS : VA_ILLEGAL_USERNAME;
 }
 
-static int undo(struct options *o, const char *step, int code) {
-    (void)vdeldomain(o->domain);
-    printf("Error: (%s) %s\n", step, verror(code));
-    return code;
-}
-
-static int add(struct options *o, char *password) {
-    int code = vadddomain(o->domain, o->dir, o->uid, o->gid);
-    if (code != VA_SUCCESS)
+static int add(const struct options *o, const char *password) {
+    struct vpopmail_postmaster postmaster = {password, o->quota, o->catchall};
+    const char *step;
+    int code = vpopmail_add_domain(o->domain, o->dir, o->uid, o->gid, &postmaster, &step);
+    if (code != VA_SUCCESS && !step)
         return tool_fail(code);
-    code = vadduser((char *)"postmaster", o->domain, password, (char *)"Postmaster", 0);
     if (code != VA_SUCCESS)
-        return undo(o, "vadduser", code);
-    if (o->quota)
-        code = vsetuserquota((char *)"postmaster", o->domain, o->quota);
-    if (code != VA_SUCCESS)
-        return undo(o, "vsetuserquota", code);
-    if (o->catchall)
-        code = vpopmail_set_catchall(o->domain, o->catchall);
-    return code == VA_SUCCESS ? code : undo(o, "catchall", code);
+        printf("Error: (%s) %s\n", step, verror(code));
+    return code;
 }
 
 /* With a password from the arguments, which the list of processes shows no longer. */
