@@ -14,6 +14,7 @@ class Library(Protocol):
     bundled: int
     has_valias: int
     has_policy: int
+    clear_passwords: int
     max_user: int
     max_gecos: int
     uid: int

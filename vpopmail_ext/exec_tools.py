@@ -4,12 +4,13 @@ import logging
 import os
 import subprocess
 
-from vpopmail_ext.info import home_dir, qmail_dir, tool_path
+from vpopmail_ext.info import home_dir, info, qmail_dir, tool_path
 from vpopmail_ext.linked import lib, log_lines
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNALLED = 128
+BAD_CHAR = 256 - 20
 
 _log = logging.getLogger("vpopmail_ext")
 _log.addHandler(logging.NullHandler())
@@ -25,8 +26,14 @@ def run(tool: str, *arguments: bytes) -> int:
     they get; it reads nothing, and what it prints is logged (logger ``vpopmail_ext``, level
     INFO). The arguments are not logged, since one may be a password; while the program runs, the
     system's process list shows them to every local user, as with the PHP extension.
+
+    A newline is refused with 236 (`bad character`), and nothing is run, where the library keeps
+    passwords as they are given: its programs would write it into ``vpasswd``.
     """
     path = tool_path(tool)
+    if any(b"\n" in argument for argument in arguments) and _keeps_passwords():
+        _log.error("%s is not run: one of its arguments has a newline", path)
+        return BAD_CHAR
     try:
         done = subprocess.run(
             [os.fsencode(path), *arguments],
@@ -51,3 +58,8 @@ def run(tool: str, *arguments: bytes) -> int:
     lib.vpx_settle()
     _log.debug("%s: exit status %d", path, done.returncode)
     return done.returncode if done.returncode >= 0 else SIGNALLED - done.returncode
+
+
+def _keeps_passwords() -> bool:
+    linked = info()
+    return linked.clear_passwords and linked.auth_module == "cdb"

@@ -45,6 +45,7 @@ def info() -> Info:
         auth_module=ffi.string(library.auth_module).decode(),
         sql_aliases=bool(library.has_valias),
         password_policy=bool(library.has_policy),
+        clear_passwords=bool(library.clear_passwords),
         user_name_max=int(library.max_user),
         gecos_max=int(library.max_gecos),
         simd=ffi.string(library.simd).decode(),

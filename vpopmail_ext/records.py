@@ -308,6 +308,8 @@ class Info:
     """Whether the library keeps aliases in SQL (vpopmail's valias), not in ``.qmail`` files."""
     password_policy: bool
     """Whether new passwords are held against ``etc/password_strength.conf`` (vpopmail 5.6)."""
+    clear_passwords: bool
+    """Whether passwords are kept as they were given, too, beside their hashes."""
     user_name_max: int
     """The length in bytes of the longest user or alias name."""
     gecos_max: int
@@ -336,6 +338,7 @@ class Info:
             ("vpopmail auth module", self.auth_module),
             ("vpopmail aliases in SQL", "yes" if self.sql_aliases else "no"),
             ("vpopmail password policy", "yes" if self.password_policy else "no"),
+            ("vpopmail clear passwords", "kept" if self.clear_passwords else "not kept"),
             ("vpopmail longest user name, gecos", f"{self.user_name_max}, {self.gecos_max}"),
             ("passwords hashed in lanes", self.simd),
             ("qmail dir", self.qmail),

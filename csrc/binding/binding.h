@@ -142,6 +142,7 @@ struct vpx_library {
     int bundled;             /* 1 for csrc/libvpopmail, 0 for an installed libvpopmail */
     int has_valias;          /* aliases are kept in SQL */
     int has_policy;          /* passwords are held against etc/password_strength.conf */
+    int clear_passwords;     /* they are kept as they were given, beside their hashes */
     int max_user, max_gecos; /* lengths in bytes */
     unsigned int uid, gid;   /* vpopmail's */
     const char *version;     /* the libvpopmail release whose behaviour this is */

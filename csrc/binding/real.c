@@ -454,6 +454,9 @@ void vpx_library(struct vpx_library *out) {
                                 .has_valias = 1,
 #endif
                                 .has_policy = VPX_HAS_POLICY,
+#ifdef CLEAR_PASS
+                                .clear_passwords = 1,
+#endif
                                 .max_user = MAX_PW_NAME,
                                 .max_gecos = MAX_PW_GECOS,
                                 .uid = VPOPMAILUID,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,6 +57,17 @@ def test_faults_13_arguments_arrive_whole(tool: Tool, caplog: pytest.LogCaptureF
         "tool: [$(id); *]",
         "tool: [\\xe9]",
     ]
+
+
+@pytest.mark.parametrize(("kept", "status"), [(True, 236), (False, 0)])
+def test_faults_6_a_newline_where_passwords_are_kept(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch, kept: bool, status: int
+) -> None:
+    linked = replace(exec_tools.info(), clear_passwords=kept, auth_module="cdb")
+    monkeypatch.setattr(exec_tools, "info", lambda: linked)
+    tool("exit 0")
+    assert exec_tools.run("tool", b"--", b"example.com", b"one\ntwo") == status
+    assert exec_tools.run("tool", b"--", b"example.com", b"one") == 0
 
 
 def test_faults_2_a_program_writes_no_wide_file(

@@ -47,6 +47,7 @@ def example(**changes: Any) -> v.Info:
         auth_module="cdb",
         sql_aliases=False,
         password_policy=True,
+        clear_passwords=False,
         user_name_max=64,
         gecos_max=64,
         simd="avx2",
@@ -71,6 +72,7 @@ def test_rows_are_phpinfo_s_then_the_others() -> None:
         ("vpopmail auth module", "cdb"),
         ("vpopmail aliases in SQL", "no"),
         ("vpopmail password policy", "yes"),
+        ("vpopmail clear passwords", "not kept"),
         ("vpopmail longest user name, gecos", "64, 64"),
         ("passwords hashed in lanes", "avx2"),
         ("qmail dir", "/var/qmail"),
@@ -79,8 +81,10 @@ def test_rows_are_phpinfo_s_then_the_others() -> None:
 
 
 def test_rows_of_another_library() -> None:
-    rows = dict(example(valias=False, sql_aliases=True, password_policy=False).rows())
+    other = example(valias=False, sql_aliases=True, password_policy=False, clear_passwords=True)
+    rows = dict(other.rows())
     assert rows["vpopmail password policy"] == "no"
+    assert rows["vpopmail clear passwords"] == "kept"
     assert rows["vpopmail valias support"] == "Not supported by vpopmail"
     assert rows["vpopmail aliases in SQL"] == "yes"
 
@@ -105,6 +109,7 @@ def test_info_of_either_library(monkeypatch: pytest.MonkeyPatch, bundled: int) -
         out.bundled, out.has_valias, out.uid, out.gid = bundled, 1, 89, 90
         out.version, out.auth_module, out.path, out.simd = texts
         out.has_policy, out.max_user, out.max_gecos = 0, 32, 48
+        out.clear_passwords = 1
 
     names = ("vpx_home", "vpx_qmail", "vpx_free")
     library = SimpleNamespace(
@@ -115,6 +120,7 @@ def test_info_of_either_library(monkeypatch: pytest.MonkeyPatch, bundled: int) -
     assert (info.vpopmail_version, info.auth_module) == ("5.4.33", "mysql")
     assert (info.uid, info.gid, info.sql_aliases, info.simd) == (89, 90, True, "off")
     assert (info.password_policy, info.user_name_max, info.gecos_max) == (False, 32, 48)
+    assert info.clear_passwords is True
     if bundled:
         assert info.library == "bundled"
         assert Path(info.library_path).name.startswith("_binding.")
