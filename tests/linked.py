@@ -8,8 +8,16 @@ from __future__ import annotations
 import pytest
 
 import vpopmail_ext
+from tests.conformance.forms import form_of
 
-REAL = vpopmail_ext.info().library == "real"
+INFO = vpopmail_ext.info()
+REAL = INFO.library == "real"
+FORM = form_of(INFO.vpopmail_version)
+
+
+def error_text(recorded: str) -> str:
+    """Return an error's text, told as 5.6.13 tells it, as the linked release does."""
+    return FORM.text(recorded)
 
 
 def bundled_alone(reason: str) -> pytest.MarkDecorator:

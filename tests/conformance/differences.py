@@ -7,11 +7,16 @@ What is expected of later calls follows from the file tree that the difference l
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from tests.conformance.hashes import crypt
+
+TRACES = Path(__file__).parent / "traces"
 
 
 class _AsRecorded:
@@ -66,10 +71,10 @@ def _assign_line(domain: str, real: str = "") -> str:
     return f"+{domain}-:{real}:89:89:/home/vpopmail/domains/{real}:-::"
 
 
-def _hash(password: str) -> str:
+def _hash(password: str, salt: str = "saltsalt") -> str:
     # Stands for the hash that the call makes, which is judged by the password. Where the trace has
     # a hash there, that one is to stay: later calls list it again.
-    return crypt(password.encode(), b"$6$saltsalt$").decode()
+    return crypt(password.encode(), f"$6${salt}$".encode()).decode()
 
 
 def _vpasswd_line(domain: str, user: str, hashed: str, gecos: str) -> str:
@@ -89,6 +94,8 @@ def _failed(text: str) -> dict[str, Any]:
 
 _SUCCEEDED: Final[dict[str, Any]] = {"result": True, "warnings": [], "error": "Success"}
 _USER_DIRECTORIES = ("", "/Maildir", "/Maildir/cur", "/Maildir/new", "/Maildir/tmp")
+
+_FIRST_COUNT = "1\n0\n3\n0 0 0\n61 61 61\n0 2 4\n0 0 0\n\n"
 
 _ASSIGN = "/var/qmail/users/assign"
 _RCPTHOSTS = "/var/qmail/control/rcpthosts"
@@ -211,7 +218,7 @@ def _row_20() -> dict[tuple[str, int], Difference]:
     vpasswd = f"{_EXAMPLE}/vpasswd"
     alice = {
         **_user_files("example.com", "alice"),
-        f"{_EXAMPLE}/.dir-control": _owned("1\n0\n3\n0 0 0\n61 61 61\n0 2 4\n0 0 0\n\n"),
+        f"{_EXAMPLE}/.dir-control": _owned(_FIRST_COUNT),
         f"{_EXAMPLE}/.vpasswd.lock": _owned(""),
         f"{_EXAMPLE}/vpasswd.cdb": _cdb_of_vpasswd(),
         vpasswd: _owned(_vpasswd_line("example.com", "alice", _hash("s3cretPW"), "A Person")),
@@ -305,3 +312,170 @@ WITH_REAL: Final = {
     **_a_user_named_like_a_file(),
 }
 """Where a real library is linked, in place of what is expected of the bundled one."""
+
+
+# --- vpopmail 5.4.33 ------------------------------------------------------------------------------
+
+
+@cache
+def _recorded(trace: str) -> Any:
+    return json.loads((TRACES / f"{trace}.json").read_text("utf-8"))
+
+
+def _as_before(trace: str, call: int) -> dict[str, None]:
+    """Nothing of what is recorded changes."""
+    return dict.fromkeys(_recorded(trace)["calls"][call]["changed"])
+
+
+def _without(user: str, vpasswd: str) -> File:
+    lines = vpasswd.splitlines(keepends=True)
+    return _owned("".join(line for line in lines if not line.startswith(f"{user}:")))
+
+
+def _user_5_4(user: str, password: str, gecos: str = "G") -> str:
+    """A line of vpasswd in 5.6.13's form, whose hash stands for this user's alone."""
+    return _vpasswd_line("example.com", user, _hash(password, f"{user:.<8}"), gecos)
+
+
+def _users_5_4(*lines: str) -> dict[str, File]:
+    return {f"{_EXAMPLE}/vpasswd": _owned("".join(lines))}
+
+
+def _added_5_4(user: str, *lines: str) -> dict[str, File]:
+    """A user is made, and these are the lines of vpasswd now."""
+    first = {
+        f"{_EXAMPLE}/.dir-control": _owned(_FIRST_COUNT),
+        f"{_EXAMPLE}/.vpasswd.lock": _owned(""),
+        f"{_EXAMPLE}/vpasswd.cdb": _cdb_of_vpasswd(),
+    }
+    count = {f"{_EXAMPLE}/.dir-control": _count(len(lines))}
+    more = count if len(lines) > 1 else first
+    return {**_user_files("example.com", user), **more, **_users_5_4(*lines)}
+
+
+def _row_23() -> dict[tuple[str, int], Difference]:
+    """Mail to nobody is bounced: seen where .qmail-default is asked for."""
+    line = "| /home/vpopmail/bin/vdelivermail '' bounce-no-mailbox"
+    return {("alias_basics", 12): Difference((23,), result=[line])}
+
+
+def _row_26_gecos() -> dict[tuple[str, int], Difference]:
+    """A gecos of 64 bytes is too long, and so is a password of 129; no password is one."""
+    p1 = _user_5_4("p1", "", "empty password")
+    passwords = {6: "p" * 128, 11: "with:colon and space", 13: "pässwörd", 20: "apop-pw-1"}
+    p2 = {call: _user_5_4("p2", text, "long password") for call, text in passwords.items()}
+    locked = {"type": "file", "mode": "0600", "uid": 0, "gid": 0, "text": ""}
+    refused = {**_as_before("user_fields", 2), f"{_EXAMPLE}/.vpasswd.lock": locked}
+    expected = {
+        2: Difference((26,), changed=refused, **_failed("gecos too long")),
+        4: Difference((27,), changed=_added_5_4("p1", p1), **_SUCCEEDED),
+        6: Difference((26, 27), changed=_added_5_4("p2", p1, p2[6])),
+        9: Difference((26,), changed=_as_before("user_fields", 9), **_failed("password too long")),
+        **{call: Difference((26, 27), changed=_users_5_4(p1, p2[call])) for call in (11, 13, 20)},
+    }
+    return {("user_fields", call): expected[call] for call in expected}
+
+
+def _row_26_users() -> dict[tuple[str, int], Difference]:
+    """The name of a user, or of an alias, of 64 bytes is too long, and so is not there later."""
+    long, count, vpasswd = "n" * 64, f"{_EXAMPLE}/.dir-control", f"{_EXAMPLE}/vpasswd"
+    calls = _recorded("user_names")["calls"]
+    expected = {
+        34: Difference(
+            (26,), changed=_as_before("user_names", 34), **_failed("user name too long")
+        ),
+        **{
+            call: Difference(
+                (26,),
+                changed={
+                    count: _count(call - 17),
+                    vpasswd: _without(long, calls[call]["changed"][vpasswd]["text"]),
+                },
+            )
+            for call in range(37, 41)
+        },
+    }
+    aliases = _recorded("alias_basics")["calls"]
+    listed = {name: lines for name, lines in aliases[25]["result"].items() if name != long}
+    return {
+        **{("user_names", call): expected[call] for call in expected},
+        ("alias_basics", 20): Difference(
+            (26,), changed=_as_before("alias_basics", 20), **_failed("user name too long")
+        ),
+        ("alias_basics", 25): Difference((26,), result=listed),
+    }
+
+
+def _row_26_passwords() -> dict[tuple[str, int], Difference]:
+    """A password of more than 128 bytes is too long."""
+    refused = {
+        call: Difference(
+            (26,), changed=_as_before("long_passwords", call), **_failed("password too long")
+        )
+        for call in (2, 3, 4)
+    }
+    expected = {**refused, **dict.fromkeys((6, 7, 8), Difference((26,), result=False))}
+    return {("long_passwords", call): expected[call] for call in expected}
+
+
+def _row_27() -> dict[tuple[str, int], Difference]:
+    """There is no password policy."""
+    u0x, u1x = _user_5_4("u0x", "short1"), _user_5_4("u1x", "longenough")
+    passwords = {3: "longenough1", 6: "short1", 7: "longenough", 8: "l0ngenough"}
+    u2x = {call: _user_5_4("u2x", text) for call, text in passwords.items()}
+    u3x, u4x = _user_5_4("u3x", "12345678"), _user_5_4("u4x", "pass word 12")
+    expected = {
+        1: Difference((27,), changed=_added_5_4("u0x", u0x), **_SUCCEEDED),
+        2: Difference((27,), changed=_added_5_4("u1x", u0x, u1x), **_SUCCEEDED),
+        3: Difference((27,), changed=_added_5_4("u2x", u0x, u1x, u2x[3])),
+        4: Difference((27,), changed=_added_5_4("u3x", u0x, u1x, u2x[3], u3x)),
+        5: Difference((27,), changed=_added_5_4("u4x", u0x, u1x, u2x[3], u3x, u4x)),
+        **{
+            call: Difference((27,), changed=_users_5_4(u0x, u1x, u2x[call], u3x, u4x), **_SUCCEEDED)
+            for call in (6, 7, 8)
+        },
+    }
+    return {
+        **{("password_strength", call): expected[call] for call in expected},
+        ("two_faults", 8): Difference((27,), **_failed("Illegal username")),
+    }
+
+
+def _row_28() -> dict[tuple[str, int], Difference]:
+    """The catch-all user can be deleted."""
+    expected = {}
+    for trace, call, domain, user in (
+        ("catchall_forms", 0, "a.example", "one"),
+        ("catchall_user", 1, "example.com", "catch"),
+    ):
+        path = f"/home/vpopmail/domains/{domain}"
+        recorded = _recorded(trace)
+        text = recorded["start"][f"{path}/vpasswd"]["text"]
+        left = 1
+        if call:
+            text, left = recorded["calls"][0]["changed"][f"{path}/vpasswd"]["text"], 0
+        expected[trace, call] = Difference(
+            (28,),
+            changed={f"{path}/.dir-control": _count(left), f"{path}/vpasswd": _without(user, text)},
+            removed=list(_user_files(domain, user)),
+            **_SUCCEEDED,
+        )
+    return expected
+
+
+def _row_29() -> dict[tuple[str, int], Difference]:
+    """A hash with {SCHEME} before it matches no password."""
+    return {("auth_old_hashes", 12): Difference((29,), result=False)}
+
+
+WITH_5_4: Final = {
+    **_row_23(),
+    **_row_26_gecos(),
+    **_row_26_users(),
+    **_row_26_passwords(),
+    **_row_27(),
+    **_row_28(),
+    **_row_29(),
+}
+"""Where vpopmail 5.4.33 is linked, in place of all that. What it writes otherwise in every call,
+rows 23 to 26, is told in forms.py."""

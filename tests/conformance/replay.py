@@ -17,20 +17,21 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from tests.conformance import hashes, tree
 from tests.conformance.differences import (
     AS_RECORDED,
     DIFFERENCES,
+    TRACES,
+    WITH_5_4,
     WITH_OWN_IDS,
     WITH_REAL,
     Difference,
 )
+from tests.conformance.forms import FORM_5_4, FORM_5_6, Form, form_of
 from tests.conformance.tree import Entry, Place, Tree
 
-TRACES = Path(__file__).parent / "traces"
 LONGEST_SCRATCH = 40
 """Longer, and a recorded path would go over a limit of vpopmail's (160) that it keeps to."""
 
@@ -59,6 +60,12 @@ class Outcome:
     """The name of an exception's type."""
 
 
+def password_of(function: str, arguments: Sequence[Any]) -> bytes:
+    """Return the password that a call makes a hash of; empty where it makes none."""
+    index = _MAKE_HASHES.get(function)
+    return b"" if index is None else str(arguments[index]).encode()
+
+
 Perform = Callable[[str, list[Any]], Outcome]
 
 
@@ -83,8 +90,8 @@ class Call:
 
     @property
     def password(self) -> bytes:
-        """The password that the call makes a hash of."""
-        return str(self.arguments[_MAKE_HASHES[self.function]]).encode()
+        """The password that the call makes a hash of; empty where it makes none."""
+        return password_of(self.function, self.arguments)
 
     @cached_property
     def changed(self) -> Tree:
@@ -136,6 +143,7 @@ class Trace:
     name: str
     start: Tree
     calls: Sequence[Call]
+    form: Form = FORM_5_6
 
     @property
     def lone_umask(self) -> int | None:
@@ -148,20 +156,25 @@ def names() -> list[str]:
     return sorted(path.stem for path in TRACES.glob("*.json"))
 
 
-def load(name: str, place: Place, real: bool = False) -> Trace:
-    """Read a trace, with what is expected of its calls at `place`, by a real library or ours."""
+def load(name: str, place: Place, real: str = "") -> Trace:
+    """Read a trace, with what is expected of its calls at `place`.
+
+    `real` is the version of a real library; empty for the bundled one.
+    """
+    form = form_of(real)
     recorded = json.loads((TRACES / f"{name}.json").read_text("utf-8"))
     special = {
         **DIFFERENCES,
         **(WITH_OWN_IDS if place.own_ids else {}),
         **(WITH_REAL if real else {}),
+        **(WITH_5_4 if form is FORM_5_4 else {}),
     }
     calls = [
         Call(number, call, special.get((name, number), _NO_DIFFERENCE))
         for number, call in enumerate(recorded["calls"])
     ]
     start = {path: tree.entry(file) for path, file in recorded["start"].items()}
-    return Trace(name, start, calls)
+    return Trace(name, start, calls, form)
 
 
 class Replay:
@@ -210,9 +223,14 @@ class Replay:
     def expected_outcome(self, call: Call) -> Outcome:
         """Return what is to come of a call at this place."""
         umask = _UMASK if self.trace.lone_umask is None else self.trace.lone_umask
-        expected = call.outcome(umask)
-        cwd = self.place.path(tree.WORK)
-        return replace(expected, result=self._mapped(expected.result), cwd=cwd)
+        expected, text = call.outcome(umask), self.trace.form.text
+        return replace(
+            expected,
+            result=self._mapped(expected.result),
+            warnings=list(map(text, expected.warnings)),
+            error=text(expected.error),
+            cwd=self.place.path(tree.WORK),
+        )
 
     def _mapped(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -231,9 +249,12 @@ class Replay:
         tree.write(changed, self.expected, self.place)
 
     def _expect(self, call: Call) -> None:
+        changed = self._here(call.changed)
+        if call.function:
+            changed = self.trace.form.written(changed, self.expected, call.password)
         for path in call.removed:
             del self.expected[path]
-        self.expected.update(self._here(call.changed))
+        self.expected.update(changed)
 
     def _here(self, recorded: Tree) -> Tree:
         return {path: self._entry_here(path, file) for path, file in recorded.items()}
@@ -258,9 +279,9 @@ class Replay:
         password = call.password
         if ours is None:
             return  # the comparison of vpasswd tells
-        if not hashes.FORM.fullmatch(ours):
+        if not self.trace.form.is_hash(ours, password):
             yield f"hash of {user.decode()}: {ours!r} has not the form of a libvpopmail hash"
-        elif not hashes.verify(password, ours):
+        elif not self.trace.form.verify(password, ours):
             yield f"hash of {user.decode()}: {ours!r} is not one of {password!r}"
         else:
             self._ours[recorded] = ours
@@ -401,7 +422,8 @@ def main(arguments: Sequence[str]) -> int:
     import vpopmail_ext
 
     vpopmail_ext.configure(home=place.path(tree.HOME), qmail=place.path(tree.QMAIL))
-    real = vpopmail_ext.info().library == "real"
+    info = vpopmail_ext.info()
+    real = info.vpopmail_version if info.library == "real" else ""
     difference = first_difference(load(wanted[0], place, real), place, "-v" in arguments)
     if difference:
         print(difference)

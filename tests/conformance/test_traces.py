@@ -6,7 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.conformance import hashes, tree
-from tests.conformance.differences import DIFFERENCES, WITH_REAL, Difference
+from tests.conformance.differences import DIFFERENCES, WITH_5_4, WITH_REAL, Difference
+from tests.conformance.forms import FORM_5_4, FORM_5_6
 from tests.conformance.replay import (
     Call,
     Outcome,
@@ -61,12 +62,74 @@ def test_each_difference_differs_from_the_trace() -> None:
     assert idle == []
 
 
-def test_each_difference_of_a_real_library_differs_from_the_bundled_one_s() -> None:
-    for name in {name for name, _ in WITH_REAL}:
-        bundled, real = load(name, Place()), load(name, Place(), real=True)
-        for key, (one, other) in enumerate(zip(bundled.calls, real.calls, strict=True)):
+@pytest.mark.parametrize(
+    ("release", "before", "own"),
+    [("5.6.13", "", WITH_REAL), ("5.4.33", "5.6.13", WITH_5_4)],
+)
+def test_each_difference_of_a_real_library_differs(
+    release: str, before: str, own: Mapping[tuple[str, int], Difference]
+) -> None:
+    for name in {name for name, _ in own}:
+        traces = [load(name, Place(), version) for version in (before, release)]
+        for key, (one, other) in enumerate(zip(*(trace.calls for trace in traces), strict=True)):
             same = not one.function or _expectation(one) == _expectation(other)
-            assert same is ((name, key) not in WITH_REAL), (name, key)
+            assert same is ((name, key) not in own), (name, key)
+
+
+DOMAIN = "/home/vpopmail/domains/example.com"
+NEW = "| /home/vpopmail/bin/vdelivermail '' delete\n"
+BOUNCED = "| /home/vpopmail/bin/vdelivermail '' bounce-no-mailbox\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "changed", "written"),
+    [
+        (".qmail-default", None, NEW, BOUNCED),
+        (".qmail-default", BOUNCED, f"{NEW}./Maildir/\n", f"{BOUNCED}./Maildir/\n"),
+        (".qmail-default", "x\n", NEW, NEW),
+        (".qmail-info", None, NEW, NEW),
+        ("vpasswd", None, "a:H:1:0:A:/a:NOQUOTA\n", "a:H:1:0:A:/a:NOQUOTA:pw:1\n"),
+        (
+            "vpasswd",
+            "a:H:1:0:A:/a:NOQUOTA:old:1\nb:H:1:0:B:/b:NOQUOTA\nc:H:1:0:C:/c:NOQUOTA\n",
+            "a:H:1:0:A:/a:5S\nb:H:1:0:B:/b:5S\nc:H:1:0:C:/c:NOQUOTA\nd:J:1:0:D:/d:NOQUOTA\n",
+            "a:H:1:0:A:/a:5S:old:1\nb:H:1:0:B:/b:5S:\nc:H:1:0:C:/c:NOQUOTA\n"
+            "d:J:1:0:D:/d:NOQUOTA:pw:1\n",
+        ),
+        (
+            "vpasswd",
+            "a:H:1:0:A:/a:NOQUOTA:old\nb:H:1:0:B:/b:NOQUOTA:b\n",
+            "a:J:1:0:A:/a:NOQUOTA\n",
+            "a:J:1:0:A:/a:NOQUOTA:pw:1\n",
+        ),
+    ],
+)
+def test_what_another_release_writes(
+    name: str, before: str | None, changed: str, written: str
+) -> None:
+    def files(text: str | None) -> Tree:
+        return (
+            {}
+            if text is None
+            else {f"{DOMAIN}/{name}": Entry("file", 0o600, 89, 89, text.encode())}
+        )
+
+    arguments = files(changed), files(before), b"pw:1"
+    assert FORM_5_4.written(*arguments) == files(written)
+    assert FORM_5_6.written(*arguments) == files(changed)
+
+
+def test_the_hashes_and_texts_of_another_release() -> None:
+    md5, sha512 = hashes.crypt(b"pw", b"$1$saltsalt$"), hashes.crypt(b"pw", b"$6$saltsalt$")
+    for form, own, other in ((FORM_5_4, md5, sha512), (FORM_5_6, sha512, md5)):
+        assert form.is_hash(own, b"pw")
+        assert form.verify(b"pw", own)
+        assert not form.verify(b"other", own)
+        assert not form.is_hash(other, b"pw")
+        assert not form.is_hash(b"", b"pw")
+    assert (FORM_5_4.is_hash(b"", b""), FORM_5_6.is_hash(b"", b"")) == (True, False)
+    assert FORM_5_4.text("user name too long (max=64)") == "user name too long"
+    assert FORM_5_6.text("user name too long (max=64)") == "user name too long (max=64)"
 
 
 def test_every_move_of_the_working_directory_is_named() -> None:

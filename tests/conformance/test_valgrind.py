@@ -12,6 +12,7 @@ import pytest
 from tests.conformance import tree
 from tests.conformance.replay import Replay, load, names, place_of_tests
 from tests.conformance.server import Elsewhere
+from tests.linked import bundled_alone
 
 TOP = Path(__file__).parents[2]
 PLACE = place_of_tests()
@@ -22,6 +23,7 @@ COMMAND = [
 ]
 
 
+@bundled_alone("what valgrind sees is not all ours")
 @pytest.mark.skipif(PLACE is None, reason="neither in tests/container.sh nor in a scratch home")
 @pytest.mark.skipif("VPOPMAIL_TEST_SANITIZED" in os.environ, reason="sanitizers and valgrind")
 def test_traces(tmp_path: Path) -> None:

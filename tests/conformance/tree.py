@@ -119,7 +119,7 @@ def lay_out(tree: Tree, place: Place) -> None:
 def write(entries: Tree, tree: Tree, place: Place) -> None:
     """Put `entries` on disk; `tree` is where a cdb finds its source."""
     for path in sorted(entries):
-        _write(place.path(path), entries[path], _content(path, tree))
+        _write(place.path(path), entries[path], content(path, tree))
 
 
 def remove(paths: Iterable[str], place: Place) -> None:
@@ -202,12 +202,13 @@ def _entry_differences(path: str, tree: Tree, found: Entry) -> Iterator[str]:
     if (expected.uid, expected.gid) != (found.uid, found.gid):
         owners = f"{expected.uid}:{expected.gid}, got {found.uid}:{found.gid}"
         yield f"{path}: expected owner {owners}"
-    content = _content(path, tree)
-    if content != found.data:
-        yield f"{path}:\n{_content_difference(content, found.data)}"
+    held = content(path, tree)
+    if held != found.data:
+        yield f"{path}:\n{_content_difference(held, found.data)}"
 
 
-def _content(path: str, tree: Tree) -> bytes:
+def content(path: str, tree: Tree) -> bytes:
+    """Return what a file holds, or is to hold."""
     made = tree[path]
     if not made.source:
         return made.data

@@ -28,7 +28,7 @@ import pytest
 
 import vpopmail_ext as v
 from tests import cdb
-from tests.linked import REAL, bundled_alone
+from tests.linked import REAL, bundled_alone, error_text
 from vpopmail_ext._binding import lib
 from vpopmail_ext.info import copy_out
 
@@ -40,8 +40,9 @@ ILLEGAL = "Illegal username"
 NO_USER = "User does not exist"
 NO_DOMAIN = "Domain does not exist"
 BAD_DOMAIN = "Invalid domain name"
-LONG_USER = "user name too long (max=64)"
-LONG_DOMAIN = "domain name too long (max=96)"
+LONG_USER = error_text("user name too long (max=64)")
+LONG_DOMAIN = error_text("domain name too long (max=96)")
+LONG_GECOS = error_text("gecos too long (max=64)")
 NO_UPDATE = "Could not update file"
 NO_LIMITS = "can't read domain limits"
 NO_ASSIGN = "can't read users/assign file"
@@ -206,9 +207,9 @@ def test_an_alias_stays_in_its_domain(home: Any, name: str | bytes) -> None:
         ("a:b", "bad character"),
         ("a\nb", "bad character"),
         (b"\xff:", "bad character"),
-        ("g" * 65, "gecos too long (max=64)"),
-        (b"\xff" * 65, "gecos too long (max=64)"),
-        ("g" * 300, "gecos too long (max=64)"),
+        ("g" * 65, LONG_GECOS),
+        (b"\xff" * 65, LONG_GECOS),
+        ("g" * 300, LONG_GECOS),
     ],
 )
 def test_a_gecos_that_is_none(home: Any, gecos: str | bytes, text: str) -> None:

@@ -3,21 +3,27 @@
 VPOPMAIL_TEST_CALLS is how many calls are made, VPOPMAIL_TEST_SEED the first sequence's seed. What
 docs/differences.md lists is left out of the sequences: a user without a name or named like one of
 the domain's own files, an alias domain without a name, a name with a slash, a newline in a gecos, a
-domain whose line in assign is over 298 bytes, a real domain's name as an alias domain's.
+domain whose line in assign is over 298 bytes, a real domain's name as an alias domain's; with
+vpopmail 5.4, a name, gecos or password that is too long there alone, and an empty password.
+
+What a release writes in a form of its own (tests/conformance/forms.py) is expected in that form.
 """
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conformance import hashes, tree
+import vpopmail_ext
+from tests.conformance import tree
+from tests.conformance.forms import FORM_5_6, Form, form_of
+from tests.conformance.replay import password_of
 from tests.conformance.tree import Place, Tree
 from tests.system import both
 
@@ -25,6 +31,8 @@ CALLS = int(os.environ.get("VPOPMAIL_TEST_CALLS", "600"))
 SEED = int(os.environ.get("VPOPMAIL_TEST_SEED", "1"))
 LENGTH = 60
 """Calls of one sequence, which starts from an empty installation."""
+INFO = vpopmail_ext.info()
+FORM = form_of(INFO.vpopmail_version)
 
 pytestmark = both.on_real_cdb
 
@@ -35,15 +43,28 @@ DOMAINS = [
 ]
 USERS = [
     *["postmaster", "alice", "bob", "carol", "Dave", "x", "zz", "a.b", "o'neil", "user+tag"],
-    *["u" * 64, "u" * 65, "sp ace", "semi;colon", "ümlaut", "%percent", "_under", "-dash", "9"],
+    *[
+        "u" * 32,
+        "u" * 64,
+        "u" * 65,
+        "sp ace",
+        "semi;colon",
+        "ümlaut",
+        "%percent",
+        "_under",
+        "-dash",
+        "9",
+    ],
 ]
 PASSWORDS = ["pw-12345", "another one", "p", "", "ünicode", "q" * 128, "q" * 129, "r" * 511]
-GECOS = ["A Person", "", "g" * 64, "g" * 65, "Ümlaut", "co:lon"]
+PASSWORDS += ["co:lon", "e:n:d:"]
+GECOS = ["A Person", "", "g" * 48, "g" * 64, "g" * 65, "Ümlaut", "co:lon"]
 QUOTAS = [
     *["5M", "NOQUOTA", "1048576S,100C", "10MB", "", "0", "12345678901234567890", "x", "5G", "-1"],
     *["100C", "5120K", "1.5M", "  7M", "1M,2M", "9" * 21, "noquota", "5m,3c"],
 ]
-ALIASES = ["info", "Info", "a.b", "default", "list-owner", "x" * 64, "x" * 65, "ü", "sales", ""]
+ALIASES = ["info", "Info", "a.b", "default", "list-owner", "ü", "sales", ""]
+ALIASES += ["x" * 32, "x" * 64, "x" * 65]
 LINES = ["&a@example.com", "|/bin/true", "./Maildir/", "two\nlines", "&" + "y" * 158, "z" * 160, ""]
 
 
@@ -116,19 +137,80 @@ def add_domain_named(name: str) -> tuple[str, list[Any]]:
     return "vpopmail_add_domain", [name, "/home/vpopmail", 89, 89]
 
 
-def comparable(found: Tree) -> Tree:
-    """Return a tree with its hashes told by their form."""
+def scan(root: Path) -> Tree:
+    """Return what is on disk, a vpasswd.cdb as what is made of vpasswd where it is."""
+    found = tree.scan(Place(str(root)))
+    made = {path: tree.cdb_of("vpasswd", found[path].data) for path in found if is_store(path)}
     return {
-        path: replace(entry, data=hashes.FORM.sub(b"(hash)", entry.data))
+        path: replace(entry, data=b"", source="vpasswd")
+        if entry.data == made.get(path.removesuffix(".cdb"))
+        else entry
         for path, entry in found.items()
     }
 
 
-def is_left_out(name: str, arguments: list[Any]) -> bool:
+def is_store(path: str) -> bool:
+    """Whether a file has a domain's users."""
+    return path.endswith("/vpasswd")
+
+
+def comparable(found: Tree, form: Form) -> Tree:
+    """Return a tree with its hashes told by their form."""
+    made = {
+        path: replace(entry, data=form.hash.sub(b"(hash)", entry.data))
+        for path, entry in found.items()
+    }
+    return {
+        path: replace(entry, data=tree.content(path, made), source="")
+        for path, entry in made.items()
+    }
+
+
+class Expected:
+    """The bundled library's files as the real one's release writes them."""
+
+    def __init__(self) -> None:
+        self._found: Tree = {}
+        self._written: Tree = {}
+
+    def follow(self, found: Tree, password: bytes) -> Tree:
+        """Return what is expected after a call that has made `found` of the bundled's files."""
+        changed = {path: entry for path, entry in found.items() if entry != self._found.get(path)}
+        written = {**self._written, **FORM.written(changed, self._written, password)}
+        self._found, self._written = found, {path: written[path] for path in found}
+        return comparable(self._written, FORM_5_6)
+
+
+def expected_outcome(outcome: list[Any]) -> list[Any]:
+    """Return what is to come of a call on the real library where this came of it on the bundled."""
+    result, warnings, error, *rest = outcome
+    if isinstance(result, list):
+        nobody = f"'' {FORM.mail_to_nobody.decode()}"
+        result = [line.replace("'' delete", nobody) for line in result]
+    return [result, list(map(FORM.text, warnings)), FORM.text(error), *rest]
+
+
+def is_left_out(name: str, arguments: Sequence[Any]) -> bool:
     """Whether a call is one of those that docs/differences.md lists."""
     if name in ("vpopmail_add_alias_domain", "vpopmail_add_alias_domain_ex"):
         return arguments[0] == arguments[1] or not all(arguments)
-    return name in ("vpopmail_add_user", "vpopmail_del_user") and not arguments[0]
+    if name in ("vpopmail_add_user", "vpopmail_del_user") and not arguments[0]:
+        return True
+    return FORM is not FORM_5_6 and is_left_out_5_4(name, arguments)
+
+
+def is_left_out_5_4(name: str, arguments: Sequence[Any]) -> bool:
+    """Whether a call is one in which vpopmail 5.4 has other limits, or no policy."""
+    if "_domain" in name:
+        return False
+    password = arguments[2] if name in ("vpopmail_add_user", "vpopmail_passwd") else "-"
+    gecos = arguments[3] if name == "vpopmail_add_user" else ""
+    return (
+        INFO.user_name_max < len(arguments[0]) <= 64
+        or INFO.gecos_max < len(gecos) <= 64
+        or not password
+        or len(password) > 128
+    )
 
 
 def test_random_calls(tmp_path: Path) -> None:
@@ -152,16 +234,17 @@ def compare(directory: Path, seed: int, package: Path, programs: Path) -> int:
     for root, bin in zip(roots, (programs, None), strict=True):
         both.lay_out(root, bin)
     workers = [both.Worker(roots[0], package), both.Worker(roots[1], both.TOP)]
-    done: list[str] = []
+    expected, done = Expected(), list[str]()
     try:
         for name, arguments in sequence(seed):
             if is_left_out(name, arguments):
                 continue
             outcomes = [worker.call(name, arguments) for worker in workers]
             done.append(f"{name}{tuple(arguments)!r}")
-            trees = [comparable(tree.scan(Place(str(root)))) for root in roots]
-            texts = tree.differences(trees[1], trees[0])
-            if outcomes[0] != outcomes[1]:
+            ours, real = map(scan, roots)
+            files = expected.follow(ours, password_of(name, arguments))
+            texts = tree.differences(files, comparable(real, FORM))
+            if expected_outcome(outcomes[0]) != outcomes[1]:
                 texts.append(f"bundled: {outcomes[0]}\nreal:    {outcomes[1]}")
             if texts:
                 history = "\n".join(done[-12:])

@@ -18,9 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import vpopmail_ext as v
 from tests import cdb
-from tests.conformance import hashes
 from tests.conftest import Home, compiled_in_home, scratch_home
-from tests.linked import REAL
+from tests.linked import FORM, INFO, REAL, error_text
 
 TEXTS = {
     0: "Success",
@@ -34,15 +33,16 @@ TEXTS = {
     -13: "Domain already exists",
     -19: "Could not open dot qmail file",
     -20: "bad character",
-    -25: "user name too long (max=64)",
-    -26: "domain name too long (max=96)",
-    -27: "password too long (max=128)",
-    -28: "gecos too long (max=64)",
-    -29: "quota too long (max=20)",
-    -32: "alias line too long (max=160)",
+    -25: error_text("user name too long (max=64)"),
+    -26: error_text("domain name too long (max=96)"),
+    -27: error_text("password too long (max=128)"),
+    -28: error_text("gecos too long (max=64)"),
+    -29: error_text("quota too long (max=20)"),
+    -32: error_text("alias line too long (max=160)"),
     -55: "can't delete catchall account",
     -70: "password requires more characters ",
 }
+LONGEST_NAME, LONGEST_GECOS = INFO.user_name_max, INFO.gecos_max
 # Each call syncs what it has written, which a file system in memory does at once.
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 CONTROL = {".dir-control", ".vpasswd.lock"}
@@ -62,18 +62,20 @@ NEW_ALIASES = mostly(["al.net", "al.aa.com", "mail.aa.com", "nodot"], ["a_b", "a
 USERS = mostly(
     ["ann", "bob", "Bob", "c.d"],
     [
-        *("x", "", "bad name", "../up", "a/b", "a:b", "..", "n" * 64, "n" * 65, "né"),
+        *("x", "", "bad name", "../up", "a/b", "a:b", "..", "né"),
+        *("n" * 32, "n" * 64, "n" * 65),
         *(".qmail-info", "vpasswd", ".dir-control", ".vpasswd.lock"),
     ],
 )
-PASSWORDS = mostly(["pw1", "pw-2", "p w:3\n", "é"], ["", "p" * 128, "p" * 129])
-GECOS = mostly(["", "A Person", "é"], ["a:b", "a\nb:0:0", "g" * 64, "g" * 65])
+PASSWORDS = mostly(["pw1", "pw-2", "p w:3\n", "é"], ["", "p" * 128, "p" * 129, "p" * 511])
+GECOS = mostly(["", "A Person", "é"], ["a:b", "a\nb:0:0", "g" * 48, "g" * 64, "g" * 65])
 QUOTAS: dict[str, str | None] = {
     **{"5M": "5242880S", "NOQUOTA": "NOQUOTA", "": "", "7C": "7C", "10,3C": "10S,3C"},
     **{"-5": None, "123456789012345678901": None},
 }
 ALIASES = mostly(
-    ["info", "Info", "sales.eu", "sales:eu", "default"], ["a/b", "../x", "n" * 64, "n" * 65]
+    ["info", "Info", "sales.eu", "sales:eu", "default"],
+    ["a/b", "../x", "n" * 32, "n" * 64, "n" * 65],
 )
 CATCHALL = "| /x/vdelivermail '' bob@aa.com"
 LINES = mostly(
@@ -112,7 +114,12 @@ def is_domain(name: str) -> bool:
 
 
 def is_user(name: str) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z0-9!#$&'*+.=?^_`{|}~-]{2,64}", name)) and name != ".."
+    return bool(re.fullmatch(r"[A-Za-z0-9!#$&'*+.=?^_`{|}~-]{2,}", name)) and name != ".."
+
+
+def breaks_line(password: str) -> bool:
+    """Tell whether a password that is kept as it is given would be two lines of vpasswd."""
+    return INFO.clear_passwords and "\n" in password
 
 
 def pieces(content: bytes) -> list[str]:
@@ -191,7 +198,8 @@ class Calls(RuleBasedStateMachine):
         ids = self.home.uid, self.home.gid
         if self.expect(code, v.vpopmail_add_domain, name, os.fspath(directory), *ids):
             name = name.lower()
-            default = f"| {self.home.path}/bin/vdelivermail '' delete\n"
+            nobody = FORM.mail_to_nobody.decode()
+            default = f"| {self.home.path}/bin/vdelivermail '' {nobody}\n"
             made = Domain(name, directory / "domains" / name, {}, {"default": default.encode()})
             self.domains[name] = self.names[name] = made
             self.begun = True
@@ -246,7 +254,7 @@ class Calls(RuleBasedStateMachine):
         user: bytes, name: str, password: str, gecos: bytes, domain: Domain | None
     ) -> int:
         complaints = {
-            -20: b":" in gecos or b"\n" in gecos,
+            -20: b":" in gecos or b"\n" in gecos or breaks_line(password),
             -25: len(user) > 64,
             -1: len(user) == 1,
             -26: len(name) > 96,
@@ -258,11 +266,17 @@ class Calls(RuleBasedStateMachine):
             code = -1
         elif code == 0 and not is_domain(name):
             code = -12
+        elif code == 0 and len(user) > LONGEST_NAME:
+            code = -25
+        elif code == 0 and len(password) > FORM.longest_new_password:
+            code = -27
+        elif code == 0 and len(gecos) > LONGEST_GECOS:
+            code = -28
         elif code == 0 and domain is None:
             code = -11
         elif code == 0 and domain and user.decode().lower() in domain.users:
             code = -2
-        elif code == 0 and not password:
+        elif code == 0 and not password and INFO.password_policy:
             code = -70
         return code
 
@@ -276,7 +290,7 @@ class Calls(RuleBasedStateMachine):
             code = -11
         elif user.lower() not in domain.users:
             code = -10
-        elif self.catches_all(domain, user):
+        elif self.catches_all(domain, user) and FORM.keeps_catch_all:
             code = -55
         if self.expect(code, v.vpopmail_del_user, user, name) and domain:
             del domain.users[user.lower()]
@@ -289,7 +303,7 @@ class Calls(RuleBasedStateMachine):
 
     @staticmethod
     def length_code(user: str, name: str, too_long: int) -> int:
-        if len(user.encode()) > 64:
+        if len(user.encode()) > LONGEST_NAME:
             return -25
         if len(user) == 1:
             return -1
@@ -305,7 +319,9 @@ class Calls(RuleBasedStateMachine):
     def passwd(self, user: str, name: str, password: str, apop: bool) -> None:
         found = self.user(user, name)
         code = self.length_code(user, name, -27 if len(password) > 128 else 0)
-        if code == 0 and not password:
+        if code == 0 and breaks_line(password):
+            code = -20
+        elif code == 0 and not password and INFO.password_policy:
             code = -70
         elif code == 0 and not found:
             code = -1
@@ -328,7 +344,7 @@ class Calls(RuleBasedStateMachine):
     def auth_user(self, user: str, name: str, password: str) -> None:
         found = self.user(user, name)
         self.kept = "Success"
-        matches = found is not None and found.password == password
+        matches = found is not None and found.password == password != ""
         assert v.vpopmail_auth_user(user, name, password) is matches
         assert v.vpopmail_error() == "Success"
 
@@ -347,6 +363,8 @@ class Calls(RuleBasedStateMachine):
             code = -32
         elif domain is None or "/" in alias:
             code = -1
+        elif len(alias) > LONGEST_NAME:
+            code = -25
         elif f".qmail-{file}" in domain.users:
             code = -19
         if self.expect(code, v.vpopmail_alias_add, alias, name, line) and domain:
@@ -451,12 +469,16 @@ def count_in(directory: Path) -> int:
 def check_vpasswd(domain: Domain) -> None:
     text = (domain.path / "vpasswd").read_bytes()
     names = sorted(domain.users)
-    lines = [line.split(b":") for line in text.split(b"\n")[:-1]]
+    lines = [line.split(b":", 7) for line in text.split(b"\n")[:-1]]
     assert [line[0].decode() for line in lines] == names
-    for name, (_, hashed, kind, flags, gecos, directory, quota) in zip(names, lines, strict=True):
+    for name, (_, hashed, kind, flags, gecos, directory, quota, *clear) in zip(
+        names, lines, strict=True
+    ):
         user = domain.users[name]
-        assert hashes.FORM.fullmatch(hashed)
-        assert hashes.verify(user.password.encode(), hashed)
+        password = user.password.encode()
+        assert clear == ([password] if FORM.clear_passwords else [])
+        assert FORM.is_hash(hashed, password)
+        assert FORM.verify(password, hashed)
         assert (int(kind), flags, gecos.decode()) == (user.kind, b"0", user.gecos)
         assert (directory, quota.decode()) == (bytes(domain.path / name), user.quota)
     assert (domain.path / "vpasswd.cdb").read_bytes() == cdb.of("vpasswd", text)
