@@ -316,8 +316,17 @@ static int find_account(const struct session *s, struct account *a) {
     return found;
 }
 
+/* Whether there is something to look into: else a look-up leaves nothing but a lock file. */
+static bool has_store(const struct session *s) {
+    struct stat st;
+    return !fstatat(s->store.dir, "vpasswd", &st, AT_SYMLINK_NOFOLLOW) ||
+           !fstatat(s->store.dir, VPASSWD_CDB, &st, AT_SYMLINK_NOFOLLOW);
+}
+
 static int check_account(const struct session *s, int none) {
     struct account a = {0};
+    if (!has_store(s))
+        return VA_SUCCESS;
     int found = find_account(s, &a);
     int code = found < 0 ? error_code(found, none) : VA_SUCCESS;
     if (found > 0) {

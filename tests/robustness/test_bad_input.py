@@ -28,7 +28,7 @@ import pytest
 
 import vpopmail_ext as v
 from tests import cdb
-from tests.linked import REAL, bundled_alone, error_text
+from tests.linked import INFO, REAL, bundled_alone, error_text
 from vpopmail_ext._binding import lib
 from vpopmail_ext.info import copy_out
 
@@ -199,6 +199,14 @@ def test_an_alias_stays_in_its_domain(home: Any, name: str | bytes) -> None:
         assert v.vpopmail_alias_del(name, DOMAIN)
         assert snapshot(home.path, home.qmail) == before
     assert works(home)
+
+
+@pytest.mark.skipif(not INFO.password_policy, reason="it has no policy")
+def test_a_password_that_the_policy_refuses_leaves_nothing(home: Any) -> None:
+    assert v.vpopmail_add_domain(DOMAIN, str(home.path), home.uid, home.gid)
+    before = snapshot(home.path, home.qmail)
+    assert said(v.vpopmail_passwd, "alice", DOMAIN, "") == "password requires more characters "
+    assert snapshot(home.path, home.qmail) == before
 
 
 @pytest.mark.parametrize(
