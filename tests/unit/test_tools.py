@@ -615,7 +615,7 @@ def test_f_deletes_it_with_them(example: Home) -> None:
 
 
 def test_delete_what_is_not_there(example: Home) -> None:
-    for arguments in (["none.com"], ["-f", "none.com"], ["--", "-f"]):
+    for arguments in (["none.com"], ["-f", "none.com"], ["--", "-f"], ["e" * 97], ["e" * 500]):
         done = run(example, "vdeldomain", *arguments)
         assert (done.code, done.out, done.err) == (-11, "Error: Domain does not exist\n", "")
     assert domains(example) == ALL

@@ -38,8 +38,8 @@ static int delete_domain(char *domain, bool force) {
         puts("   use -f to force delete of domain and all aliases");
     } else {
         code = vdeldomain(domain);
-        if (code != VA_SUCCESS)
-            code = tool_fail(code);
+        if (code != VA_SUCCESS) /* a name that is too long is nobody's, as in 5.6.13 */
+            code = tool_fail(code == VA_DOMAIN_NAME_TOO_LONG ? VA_DOMAIN_DOES_NOT_EXIST : code);
         else if (count > 0)
             list("Warning: Alias domains deleted:", names);
     }
