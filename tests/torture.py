@@ -41,7 +41,7 @@ def step(short: int) -> int:
 
 def tell(figure: str) -> None:
     """Have a line shown at the end of `make torture`."""
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0].split("/")[-1]
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0].split("/")[-1]
     figures.setdefault(test, []).append(figure)
 
 
