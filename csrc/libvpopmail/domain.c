@@ -438,7 +438,7 @@ static int drop_tree(const struct domain *d, struct tree *t) {
     char *name = NULL;
     struct buf path = {0};
     int in = open_tree(d, &name);
-    int error = in == -ELOOP || in == -ENOMEM ? in : 0;
+    int error = in < 0 && in != -ENOENT && in != -ENOTDIR ? in : 0; /* or there is none */
     if (in >= 0) {
         size_t len = (size_t)(strrchr(d->path, '/') - d->path);
         buf_add(&path, d->path, len ? len : 1);
