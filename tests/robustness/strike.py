@@ -93,16 +93,19 @@ class Call(NamedTuple):
     @property
     def changes(self) -> bool:
         """Whether it changes a file."""
-        return bool(self._flags & _MAKING) if self._opens else self.name in CHANGING
+        if self.name in ("open", "openat"):
+            return bool(self._flags & _MAKING)
+        return self.name in CHANGING
 
     @property
     def makes(self) -> bool:
         """Whether it opens a file that it may make, but not empty."""
-        return self._opens and not self._flags & os.O_TRUNC
+        return self.name in ("open", "openat") and not self._flags & os.O_TRUNC
 
     @property
-    def _opens(self) -> bool:
-        return self.name in ("open", "openat")
+    def opens(self) -> bool:
+        """Whether it opens a file or directory."""
+        return self.name in ("open", "openat", "openat2")
 
     @property
     def _flags(self) -> int:

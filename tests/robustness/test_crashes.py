@@ -9,7 +9,7 @@ import errno
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -178,33 +178,39 @@ def killing(point: int) -> strike.Judge:
     return judge
 
 
-def failing(point: int, error: int) -> strike.Judge:
-    count = -1
+class Failing:
+    """Has one call fail, of all or of those that open something."""
 
-    def judge(call: strike.Call) -> int:
-        nonlocal count
-        count += 1
-        return error if count == point else 0
+    def __init__(self, point: int, error: int, *, opens: bool) -> None:
+        self.left, self.error, self.opens = point + 1, error, opens
 
-    judge.reached = lambda: count >= point  # type: ignore[attr-defined]
-    return judge
+    def __call__(self, call: strike.Call) -> int:
+        if self.opens and not call.opens:
+            return 0
+        self.left -= 1
+        return 0 if self.left else self.error
 
 
-@pytest.mark.torture
-@by_name
-def test_any_call_fails(place: Installation, scenario: Scenario) -> None:
+def fail(
+    place: Installation,
+    scenario: Scenario,
+    step: int,
+    errors: Callable[[int], Sequence[int]],
+    *,
+    opens: bool = False,
+) -> str:
+    """Have each call fail, or each that opens something, with the errors for it."""
     references = References(place, scenario)
-    step = torture.step(23 if torture.SANITIZED else 7)
     faults = told = later = point = 0
     reached = True
     place.lay_out(scenario)
     before = place.tree()
     while reached:
-        for error in ERRNOS if step == 1 else (ERRNOS[point // step % len(ERRNOS)],):
+        for error in errors(point // step):
             where = f"{errno.errorcode[error]} at {point}"
-            judge = failing(point, error)
+            judge = Failing(point, error, opens=opens)
             outcome = strike.run(lambda: scenario.call(place), judge)
-            reached = judge.reached()  # type: ignore[attr-defined]
+            reached = judge.left <= 0
             if not reached:
                 break
             faults += 1
@@ -219,7 +225,28 @@ def test_any_call_fails(place: Installation, scenario: Scenario) -> None:
                 place.lay_out(scenario)
                 before = place.tree()
         point += step
-    torture.tell(f"{faults:,}, {told:,} of them told, {later} cleared later")
+    return f"{faults:,}, {told:,} of them told, {later} cleared later"
+
+
+@pytest.mark.torture
+@by_name
+def test_any_call_fails(place: Installation, scenario: Scenario) -> None:
+    step = torture.step(23 if torture.SANITIZED else 7)
+    each = step == 1
+    torture.tell(
+        fail(place, scenario, step, lambda tried: ERRNOS if each else [ERRNOS[tried % len(ERRNOS)]])
+    )
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [each for each in SCENARIOS if each.name in ("del_domain", "del_user")],
+    ids=lambda each: each.name,
+)
+def test_what_can_not_be_opened_is_not_taken_for_missing(
+    place: Installation, scenario: Scenario
+) -> None:
+    fail(place, scenario, 1, lambda tried: [errno.EIO], opens=True)
 
 
 WAITS = {
