@@ -34,10 +34,8 @@ char *buf_room(struct buf *b, size_t more) {
         b->len = 0;
         b->failed = true;
     } else if (!b->failed && b->len + more + 1 > b->cap) {
-        size_t cap = b->cap ? b->cap * 2 : 128;
-        while (cap < b->len + more + 1)
-            cap *= 2;
-        grow(b, cap);
+        size_t need = b->len + more + 1, cap = b->cap ? b->cap * 2 : 128;
+        grow(b, cap < need ? need : cap);
     }
     return b->failed ? NULL : b->data + b->len;
 }
