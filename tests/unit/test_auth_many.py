@@ -319,7 +319,7 @@ def test_closing_ends_the_threads() -> None:
     answers = v.auth_many(source, threads=3)
     for _ in range(20):
         assert next(answers)
-    assert workers() == 3
+    assert 1 <= workers() <= 3  # a new one while the first has no answers yet
     assert isinstance(answers, Iterator)
     answers.close()  # type: ignore[attr-defined]
     wait_for_no_workers()
