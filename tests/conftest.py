@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,3 +142,17 @@ def home(tmp_path: Path) -> Iterator[Home]:
     vpopmail_ext.configure(home=made.path, qmail=made.qmail)
     yield made
     vpopmail_ext.configure(home=before.home, qmail=before.qmail)
+
+
+@pytest.fixture
+def programs(home: Home, tmp_path: Path) -> Home:
+    """An installation with vpopmail's programs, which the _ex functions run."""
+    built = Path(os.environ.get("VPOPMAIL_HOME", "/nonexistent"), "bin")
+    if not (home.path / "bin").exists():
+        if not (built / "vadddomain").exists():
+            script = Path(__file__).parents[1] / "build_libvpopmail.sh"
+            command = [script, "--prefix", tmp_path / "built", "--qmail", "/q"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            built = tmp_path / "built/bin"
+        (home.path / "bin").symlink_to(built)
+    return home

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import Home
+from tests.unit.test_documents import blocks
 from vpopmail_ext import aio, api, errors
 
 STREAMS = {"aliases", "domains", "users"}
@@ -47,6 +48,13 @@ def test_a_day_s_work(home: Home) -> None:
                 pass
 
     asyncio.run(work())
+
+
+def test_every_function(programs: Home) -> None:
+    """The examples of docs/tasks/asyncio.md, with a real library too."""
+    examples = "\n".join(blocks("docs/tasks/asyncio.md"))
+    exec(compile(examples, "docs/tasks/asyncio.md", "exec"), {})
+    assert [name for name in functions() if f"aio.{name}(" not in examples] == []
 
 
 def test_more_users_than_one_batch(home: Home) -> None:

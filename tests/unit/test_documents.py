@@ -1,8 +1,6 @@
 """The examples of the documents are run as they are printed."""
 
-import os
 import re
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -48,19 +46,6 @@ def test_every_example_is_of_a_kind_that_is_run(document: str) -> None:
     known |= {"php", *SERVERS} if document == "docs/migrating.md" else set()
     assert set(fences) - known == set()
     assert all(text.startswith('--8<-- "examples/') for text in blocks(document, INCLUDED))
-
-
-@pytest.fixture
-def programs(home: Home, tmp_path: Path) -> Home:
-    """An installation with vpopmail's programs, which the _ex functions run."""
-    built = Path(os.environ.get("VPOPMAIL_HOME", "/nonexistent"), "bin")
-    if not (home.path / "bin").exists():
-        if not (built / "vadddomain").exists():
-            script = [TOP / "build_libvpopmail.sh", "--prefix", tmp_path / "built", "--qmail", "/q"]
-            subprocess.run(script, check=True, stdout=subprocess.DEVNULL)
-            built = tmp_path / "built/bin"
-        (home.path / "bin").symlink_to(built)
-    return home
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -138,7 +123,8 @@ def test_migrating_s_helper_adds_a_domain(home: Home, tmp_path: Path) -> None:
 def test_api_document_names_every_function_and_error() -> None:
     from vpopmail_ext import errors
 
-    text = (TOP / "docs/api.md").read_text()
-    names = [name for name in api.__all__ if not name[0].isupper()]
-    names += [kind.__name__ for kind in {*errors.KINDS.values(), *ALSO_RAISED}]
+    text, examples = (TOP / "docs/api.md").read_text(), "".join(blocks("docs/api.md"))
+    functions = [name for name in api.__all__ if not name[0].isupper()]
+    assert [name for name in functions if f"api.{name}(" not in examples] == []
+    names = [kind.__name__ for kind in {*errors.KINDS.values(), *ALSO_RAISED}]
     assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
