@@ -108,6 +108,13 @@ def installed(home: str) -> Library:
         for name in ("include/vpopmail.h", "lib/libvpopmail.a", "etc/inc_deps", "etc/lib_deps")
     )
     missing = [path for path in (header, archive, inc_deps, lib_deps) if not is_file(path)]
+    shared = os.path.join(home, "lib/libvpopmail.so")
+    if archive in missing and is_file(shared):
+        raise Obstacle(
+            f"vpopmail_ext: {home} has only the shared {shared}, not libvpopmail.a, which is "
+            "needed (what the library prints is caught when it is linked). vpopmail 5.5, which "
+            f"stayed in development, makes only that: install 5.4.33 or 5.6, or {BUNDLED}"
+        )
     if missing:
         what = {
             (False, True): "has vpopmail's headers without its library",

@@ -88,7 +88,7 @@ if [ "$integration" ]; then
 fi
 copy() { # FLAVOUR: of the tree, so that the module there is not taken for the plain one
     rm -rf "build/$1" && mkdir -p "build/$1"
-    tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git . | tar -x -C "build/$1"
+    tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git --exclude='./.*_cache' . | tar -x -C "build/$1"
 }
 copy sanitized
 if [ $# -gt 0 ]; then

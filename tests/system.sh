@@ -31,7 +31,7 @@ inside() { # PYTHON [ARGUMENT…]
     chown --reference=$from/home/domains "$VPOPMAIL_HOME/domains"
     chmod 0700 "$VPOPMAIL_HOME/domains"
     mkdir /tmp/checkout
-    tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git . | tar -x -C /tmp/checkout
+    tar -c --exclude='*.so' --exclude=./build --exclude=./.venv --exclude=./.git --exclude='./.*_cache' . | tar -x -C /tmp/checkout
     cd /tmp/checkout
     "$python" setup.py -q build_ext --inplace
     if [ $# -gt 0 ]; then

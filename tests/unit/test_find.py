@@ -220,6 +220,17 @@ def test_an_installation_that_lacks_a_file(home: Path, missing: str, what: str) 
     )
 
 
+def test_an_installation_with_a_shared_library_alone(home: Path) -> None:
+    (home / "lib/libvpopmail.a").rename(home / "lib/libvpopmail.so")
+    said = refusal({"VPOPMAIL_HOME": str(home)})
+    assert said == (
+        f"vpopmail_ext: {home} has only the shared {home}/lib/libvpopmail.so, not libvpopmail.a, "
+        "which is needed (what the library prints is caught when it is linked). vpopmail 5.5, "
+        "which stayed in development, makes only that: install 5.4.33 or 5.6, or set "
+        "VPOPMAIL_EXT_LIBRARY=bundled to build the bundled library into the module."
+    )
+
+
 def test_a_directory_that_is_no_installation(tmp_path: Path) -> None:
     said = refusal({"VPOPMAIL_HOME": str(tmp_path)})
     names = ("include/vpopmail.h", "lib/libvpopmail.a", "etc/inc_deps", "etc/lib_deps")
