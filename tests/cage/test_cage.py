@@ -609,3 +609,86 @@ with bulk.Addition("example.com", [("ann", "p")], None) as addition:
 """
     )
     assert out == "libvpopmail: vadduser ann ann 0 p\n"
+
+
+# --- what is looked at before the call ------------------------------------------------------------
+
+LOOK = """
+import logging
+logging.getLogger("vpopmail_ext").setLevel(logging.INFO)
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+
+def add():
+    v.vpopmail_add_user("ann", "example.com", "secret-1")
+    print(v.vpopmail_error())
+"""
+DAMAGED = b"../../..\n" * 8
+
+
+def home_of(place: Path) -> tuple[Path, Path]:
+    """The domain's directory, and qmail's."""
+    return place / "vpopmail/domains/example.com", place / "vpopmail/qmail"
+
+
+@pytest.mark.usefixtures("domain")
+@pytest.mark.parametrize(
+    "name", [".dir-control", ".dir_control_free", ".vpasswd.lock", ".qmailadmin-limits"]
+)
+def test_a_file_of_the_domain_that_is_a_link(
+    run: Run, place: Path, tmp_path: Path, name: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("others'\n")
+    (home_of(place)[0] / name).symlink_to(outside)
+    assert run(f"{LOOK}add()") == "text of -1\n"
+    assert outside.read_text() == "others'\n"
+
+
+@pytest.mark.usefixtures("domain")
+def test_a_damaged_count_leads_nobody_out_of_the_domain(run: Run, place: Path) -> None:
+    control = home_of(place)[0] / ".dir-control"
+    control.write_bytes(DAMAGED)
+    assert run(f"{LOOK}add()") == "libvpopmail: vadduser ann  0 secret-1\ntext of 0\n"
+    assert control.read_text().splitlines()[1:] == [
+        *["0", "3", "0 0 0", "61 61 61", "0 2 4", "0 0 0", ""]
+    ]
+
+
+@pytest.mark.usefixtures("domain")
+def test_a_malformed_line_of_assign(run: Run, place: Path) -> None:
+    assign = home_of(place)[1] / "users/assign"
+    assign.write_bytes(b"=rubbish\n" + assign.read_bytes())
+    script = """
+        for name in ("new.example", "example.com"):
+            v.vpopmail_add_domain(name, os.environ["HOME_DIR"], os.getuid(), os.getgid())
+            print(v.vpopmail_error())
+        v.vpopmail_add_alias_domain("example.com", "al.example")
+        print(v.vpopmail_error())
+        v.vpopmail_del_domain("example.com")
+        print(v.vpopmail_error())
+        """
+    said = f"libvpopmail: {assign}: line 1 is malformed; correct or delete it"
+    assert run(f"{LOOK}{textwrap.dedent(script)}").splitlines() == [
+        *[said, "text of -17", "text of -13", said, "text of -17", said, "text of -17"]
+    ]
+
+
+@pytest.mark.usefixtures("domain")
+def test_a_control_file_that_is_a_directory(run: Run, place: Path) -> None:
+    control = home_of(place)[1] / "control/virtualdomains"
+    control.mkdir(parents=True)
+    out = run('v.vpopmail_del_domain("example.com")\nprint(v.vpopmail_error())')
+    control.rmdir()
+    assert out == "text of -17\n"
+
+
+@pytest.mark.usefixtures("domain")
+@pytest.mark.parametrize("below", ["", "/sub"])
+def test_a_domain_over_what_holds_links(run: Run, place: Path, below: str) -> None:
+    there = place / "vpopmail/domains/new.example"
+    (place / f"vpopmail/domains/new.example{below}").mkdir(parents=True)
+    (place / f"vpopmail/domains/new.example{below}/link").symlink_to("/etc/passwd")
+    script = 'v.vpopmail_add_domain("new.example", f"{os.environ[\'HOME_DIR\']}/vpopmail", 1, 1)'
+    out = run(f"{script}\nprint(v.vpopmail_error())")
+    shutil.rmtree(there)
+    assert out == "text of -1\n"
