@@ -235,13 +235,14 @@ def vpopmail_alias_get_all(domain: Value) -> dict[str, list[str]]:
     leaves what `vpopmail_error` tells. libvpopmail's valias_select_all().
     """
     (of,) = _texts("vpopmail_alias_get_all", domain=domain)
-    aliases: dict[bytes, list[str]] = {}
-    for part in _parts(copy_out(lib.vpx_alias_get_all, of)[1]):
-        if part.startswith(b"A"):
-            lines = aliases[part[1:]] = []
-        else:
-            lines.append(_decoded(part[1:]))
-    return {_decoded(name): aliases[name] for name in sorted(aliases, key=bytes.lower)}
+    # "A" and a name, then "L" and a line for each of its lines; a NUL after each.
+    text = _decoded(copy_out(lib.vpx_alias_get_all, of)[1])
+    aliases = {}
+    for part in text[1:-1].split("\0A") if text else ():
+        lines = part.split("\0L")
+        aliases[lines.pop(0)] = lines
+    key = str.lower if text.isascii() else _bytes_lower
+    return {name: aliases[name] for name in sorted(aliases, key=key)}
 
 
 def vpopmail_error() -> str:
@@ -364,6 +365,10 @@ def _id(function: str, parameter: str, value: Value) -> int:
 
 def _truth(function: str, parameter: str, value: Value) -> bool:
     return _text(function, parameter, value) != b"0" and bool(value)
+
+
+def _bytes_lower(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape").lower()
 
 
 def _parts(data: bytes) -> list[bytes]:

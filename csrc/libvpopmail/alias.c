@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "alias.h"
+#include "crew.h"
 #include "error.h"
 #include "include/vauth.h"
 #include "linefile.h"
@@ -19,6 +20,7 @@
 #define PREFIX ".qmail-"
 #define LINE_SHOWN (MAX_ALIAS_LINE - 1)
 #define JOURNAL ".new:"
+#define PART_LEAST 8192 /* bytes of names of files that a thread of its own is worth */
 
 static const struct journal_name names[] = {
     {PREFIX "*", false}, {".qmailadmin-limits", false}, {NULL, false}};
@@ -345,21 +347,60 @@ static int show(const struct store *s, const char *file, struct buf *out) {
     return 0;
 }
 
-int vpopmail_aliases(const char *domain, char **data, size_t *size) {
-    struct session s;
-    struct buf out = {0};
-    int code = VA_SUCCESS;
-    if (begin_reading(&s, domain) && for_each(&s.store, show, &out))
-        code = VA_ILLEGAL_USERNAME;
-    session_end(&s);
-    return give(&out, code, data, size);
-}
-
 static int note(const struct store *s, const char *file, struct buf *out) {
     (void)s;
     buf_str(out, file);
     buf_char(out, '\0');
     return 0;
+}
+
+/* The names of files, cut into parts, and what is shown of each. */
+struct shown {
+    const struct store *s;
+    struct span files[CREW_MOST];
+    struct buf out[CREW_MOST];
+};
+
+static void show_part(void *arg, size_t part) {
+    struct shown *all = arg;
+    struct span rest = all->files[part], file;
+    while (span_field(&rest, '\0', &file))
+        (void)show(all->s, file.data, &all->out[part]);
+}
+
+/* Nearly all of the time goes into opening and reading the files. */
+static int show_all(const struct store *s, struct buf *out) {
+    struct shown all = {.s = s};
+    struct buf files = {0};
+    int error = for_each(s, note, &files);
+    size_t parts = files.len / PART_LEAST, most = crew_size(), from = 0;
+    parts = parts > most ? most : parts ? parts : 1;
+    for (size_t i = 0; i < parts && !error; i++) {
+        size_t to = i + 1 == parts ? files.len : files.len / parts * (i + 1);
+        while (to < files.len && to && files.data[to - 1])
+            to++;
+        all.files[i] = (struct span){files.data + from, to - from};
+        from = to;
+    }
+    if (!error)
+        crew_do(show_part, &all, parts);
+    for (size_t i = 0; i < parts; i++) {
+        buf_add(out, all.out[i].data, all.out[i].len);
+        error = all.out[i].failed ? -ENOMEM : error;
+        buf_free(&all.out[i]);
+    }
+    buf_free(&files);
+    return error ? error : out->failed ? -ENOMEM : 0;
+}
+
+int vpopmail_aliases(const char *domain, char **data, size_t *size) {
+    struct session s;
+    struct buf out = {0};
+    int code = VA_SUCCESS;
+    if (begin_reading(&s, domain) && show_all(&s.store, &out))
+        code = VA_ILLEGAL_USERNAME;
+    session_end(&s);
+    return give(&out, code, data, size);
 }
 
 static int erase_all(const struct store *s) {

@@ -34,6 +34,7 @@ from tests.ledger import (
     until,
 )
 from tests.linked import REAL, bundled_alone
+from vpopmail_ext import api
 
 PATIENCE = 60 if REAL else 5
 """Seconds. A real library looks for a lock every two seconds, one call after the other."""
@@ -62,6 +63,21 @@ def descriptors() -> list[str]:
 
 
 # --- the tests -----------------------------------------------------------------------------------
+
+
+def test_many_aliases_are_read_by_several_threads(shared: Home) -> None:
+    domain = SHARED[0]
+    directory = Path(api.domain(domain).directory)
+    for number in range(2000):
+        path = directory / f".qmail-many:{number:04}"
+        path.write_text("".join(f"&{line}@example.com\n" for line in range(number % 3 + 1)))
+        os.chown(path, shared.uid, shared.gid)
+    before = descriptors()
+    found = v.vpopmail_alias_get_all(domain)
+    many = {name: lines for name, lines in found.items() if name.startswith("many.")}
+    assert list(many) == [f"many.{number:04}" for number in range(2000)]
+    assert all(len(lines) == int(name[-4:]) % 3 + 1 for name, lines in many.items())
+    assert descriptors() == before
 
 
 @pytest.mark.torture

@@ -451,6 +451,9 @@ def test_alias_get_all(library: Library) -> None:
         ("\udcc9", ["2"]),
         ("\udce9", ["3"]),
     ]
+    library.out = b"Ab\0L1\0AC\0LA\0LL\0Aa\0L\0"
+    aliases = v.vpopmail_alias_get_all("d.com")
+    assert list(aliases.items()) == [("a", [""]), ("b", ["1"]), ("C", ["A", "L"])]
     library.out, library.codes["vpx_alias_get_all"] = b"", -1
     assert v.vpopmail_alias_get_all("none") == {}
     assert v.vpopmail_error() == "an earlier one"
