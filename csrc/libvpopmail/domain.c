@@ -258,8 +258,10 @@ static int announce(const struct home *home, struct assign *a, struct change *c,
 static bool is_assigned(const struct assign *a, const char *name) {
     struct span rest = {a->text.data, a->text.len}, line;
     struct assign_line l;
+    size_t len = strlen(name);
     while (span_line(&rest, &line))
-        if (assign_parse(line, &l) && span_is(l.name, name))
+        if (line.len > len && memcmp(line.data + 1, name, len) == 0 && assign_parse(line, &l) &&
+            span_is(l.name, name))
             return true;
     return false;
 }
