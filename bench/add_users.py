@@ -1,4 +1,9 @@
-"""50,000 users added in one go."""
+"""50,000 users added in one go.
+
+Its target is not another library's time, since vpopmail adds users one by one, but what it can't do
+without: 50,000 hashes on all cores. Such a run is long, so its median is of three. What the lanes
+do shows with fewer users, of which there are five runs with and without them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from bench.common import TOP, Bench, Row, main, medians, valued
 from bench.crypt import bare_crypt
 
 DOMAIN = "bench-many.invalid"
-ALL, FEWER, ROUNDS = 50_000, 10_000, 5
+ALL, FEWER, RUNS = 50_000, 5_000, 3
 PROGRAM = r"""
 import json, os, re, sys, time
 import vpopmail_ext
@@ -66,7 +71,7 @@ def rows(bench: Bench) -> Iterator[Row]:
             "all": lambda: runs.seconds(ALL),
             "crypt": lambda: bare_crypt("a-password", "$6$abcdefgh$", 100) / 100,
         },
-        ROUNDS,
+        RUNS,
     )
     hashing = ALL * sides["crypt"] / cores
     yield valued("add_users, 50,000 users", "s", sides["all"], at_most=1.15 * hashing + 2).above(
@@ -78,10 +83,9 @@ def rows(bench: Bench) -> Iterator[Row]:
             "lanes": lambda: runs.seconds(FEWER),
             "without": lambda: runs.seconds(FEWER, "off"),
         },
-        ROUNDS,
     )
     faster = sides["without"] / sides["lanes"]
-    yield valued("add_users, 10,000 users, lanes to crypt_r", "x", faster, at_least=3)
+    yield valued(f"add_users, {FEWER:,} users, to VPOPMAIL_EXT_SIMD=off", "x", faster, at_least=3)
 
 
 if __name__ == "__main__":
