@@ -36,7 +36,7 @@ TARGETS = {
     "crypt_kernel_sha2.h buf.c",
     "dir_control": "dir_control.c buf.c",
     "dot_qmail": "alias.c linefile.c buf.c",
-    "journal": "change.c walk.c file.c buf.c",
+    "journal": "journal.c change.c change_put.c walk.c file.c buf.c",
     "limits": "limits.c buf.c",
     "maildirsize": "maildir.c buf.c",
     "password_policy": "password.c buf.c",

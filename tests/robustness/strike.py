@@ -181,7 +181,7 @@ def run(call: Callable[[], int], judge: Judge) -> Outcome:
         poll.register(listener, select.POLLIN)
         try:
             while _is_asked(poll):
-                if _answer(listener, known, judge) is MARK:
+                if _answer(listener, known, judge) is END:
                     judge = _pass
         finally:
             os.close(listener)
@@ -205,7 +205,8 @@ def _is_asked(poll: select.poll) -> bool:
     return any(event & select.POLLIN for _, event in poll.poll())
 
 
-MARK = object()
+END = object()
+"""Of what is to be struck: it is done, or it has been killed."""
 
 
 def _pass(call: Call) -> int:
@@ -223,10 +224,11 @@ def _answer(listener: int, known: dict[int, str], judge: Judge) -> object:
     answer = 0 if mark else judge(Call(known[which], pid, tuple(arguments)))
     if answer == KILL:
         os.kill(pid, signal.SIGKILL)
-        return None
+        return END
     go_on = struct.pack("QqiI", number, 0, -answer, 0 if answer else 1)
-    fcntl.ioctl(listener, _SEND, go_on)
-    return MARK if mark else None
+    with suppress(FileNotFoundError):  # the same, by another thread's call
+        fcntl.ioctl(listener, _SEND, go_on)
+    return END if mark else None
 
 
 def _be_struck(call: Callable[[], int], theirs: socket.socket, ours: socket.socket) -> None:

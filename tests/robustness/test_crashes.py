@@ -28,6 +28,7 @@ from tests.robustness.installations import (
     whole,
 )
 from tests.robustness.power import Power
+from vpopmail_ext import chown
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where syncing takes no time."""
@@ -309,6 +310,52 @@ def test_the_power_is_cut(place: Installation, scenario: Scenario) -> None:
             assert made or not last, f"{scenario.name}, {where}: it was told to be done"
         point += step
     torture.tell(f"{cuts}, nothing lost")
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("cut", [False, True], ids=["killed", "the power cut"])
+def test_chown_is_interrupted(together: Installation, cut: bool) -> None:
+    if os.environ.get("VPOPMAIL_TEST_ROOT") != "root":
+        pytest.skip("only root can give files away")
+    place, step = together, torture.step(17 if torture.SANITIZED else 5)
+    with place.used():
+        place.lay_out(NOTHING)
+        assert give(place) == 0
+        expected, point, last = given(place), 0, False
+        assert {what[1] for path, what in expected.items() if "/alice" in path} == {8089}
+        while not last:
+            where = f"interrupted at {point}"
+            place.lay_out(NOTHING)
+            power = Power(place.home, place.qmail, point) if cut else None
+            outcome = strike.run(lambda: give(place), power.judge if power else killing(point))
+            last = outcome.code is not None
+            if power:
+                power.cut((point // step % 2 == 1,))
+            assert list(whole(place.tree())) == [], where
+            for user, domain in (("bob", "al.com"), ("carol", "other.com")):
+                assert v.vpopmail_auth_user(user, domain, "secret-1"), where
+            assert give(place) == 0
+            assert given(place) == expected, f"{where}: {difference(given(place), expected)}"
+            point += step
+    torture.tell(f"{point // step - 1} places, nothing lost")
+
+
+NOTHING = Scenario("nothing", lambda place: 0)
+
+
+def give(place: Installation) -> int:
+    """Make the change of owners, or go on with it; it may have been made."""
+    try:
+        chown.chown(8089, 8090)
+    except chown.Refused as refused:
+        return 0 if "belongs to 8089:8090 already" in str(refused) else 1
+    return 0
+
+
+def given(place: Installation) -> Tree:
+    """Return all there is without the backups, of which a run that was interrupted makes one."""
+    state = place.state()
+    return {path: what for path, what in state.items() if "/before-chown-" not in path}
 
 
 def is_settled(tree: Tree) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -366,6 +368,29 @@ def test_a_journal_is_its_owners(place: Installation) -> None:
     place.lay_out(scenario)
     assert strike.run(lambda: scenario.call(place), judge).code == 0
     assert set(seen) == {(place.uid, place.gid, 0o600)}
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_slow_disk_is_waited_for_side_by_side(place: Installation, failing: bool) -> None:
+    scenario = NAMED["add_domain"]
+    place.lay_out(NOTHING)
+    before = place.state()
+    expected = before if failing else done(place, scenario)
+    threads = set()
+
+    def judge(call: strike.Call) -> int:
+        if call.name != "fsync":
+            return 0
+        time.sleep(0.003)
+        threads.add(call.pid)
+        return errno.EIO if failing and len(threads) > 2 else 0
+
+    place.lay_out(scenario)
+    outcome = strike.run(lambda: scenario.call(place), judge)
+    assert outcome.left is False
+    assert (outcome.code == 0) is not failing
+    assert len(threads) > 2
+    assert place.state() == expected, difference(place.state(), expected)
 
 
 def test_nothing_is_left_of_a_change(place: Installation) -> None:
