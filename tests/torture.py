@@ -60,8 +60,9 @@ def digest(sources: Iterable[Path]) -> str:
 
 
 def code() -> str:
-    """Return the digest of the library."""
-    return digest(sorted((TOP / "csrc/libvpopmail").rglob("*.[ch]")))
+    """Return the digest of the library; its programs are not in it."""
+    library = TOP / "csrc/libvpopmail"
+    return digest(sorted([*library.glob("*.[ch]"), *library.glob("include/*.h")]))
 
 
 class Entry(TypedDict):
