@@ -6,16 +6,23 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import vpopmail_ext as v
 from tests import cdb, clib
+from tests.conftest import domain_ids
+from tests.robustness import strike
 from vpopmail_ext._binding import ffi, lib
 
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where syncing takes no time."""
 Entry = tuple[int, int, int, bytes | None]
 """Mode, uid, gid, and what a file holds."""
 Tree = dict[str, Entry]
@@ -188,6 +195,17 @@ class Installation:
                 if v.vpopmail_auth_user(user.decode(), domain, password)
             )
         return user + b":" + self._labels[hashed]
+
+
+@contextmanager
+def to_be_struck() -> Iterator[Installation]:
+    """Give an installation whose calls can be struck, else skip the test."""
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    if v.info().library == "real":
+        pytest.skip("a real libvpopmail's calls are not made by us, and it keeps no journal")
+    with tempfile.TemporaryDirectory(dir=MEMORY) as top:
+        yield Installation(Path(top) / "top", *domain_ids())
 
 
 def difference(one: Tree, other: Tree) -> str:

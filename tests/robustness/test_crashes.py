@@ -19,19 +19,19 @@ from tests import torture
 from tests.conftest import domain_ids
 from tests.robustness import strike
 from tests.robustness.installations import (
+    MEMORY,
     SCENARIOS,
     Entry,
     Installation,
     Scenario,
     Tree,
     difference,
+    to_be_struck,
     whole,
 )
 from tests.robustness.power import Power
 from vpopmail_ext import chown
 
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where syncing takes no time."""
 ERRNOS = [
     errno.ENOSPC,
     errno.EIO,
@@ -49,12 +49,8 @@ by_name = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def together() -> Iterator[Installation]:
-    if strike.why_not():
-        pytest.skip(strike.why_not())
-    if v.info().library == "real":
-        pytest.skip("a real libvpopmail's calls are not made by us")
-    with tempfile.TemporaryDirectory(dir=MEMORY) as top:
-        yield Installation(Path(top) / "top", *domain_ids())
+    with to_be_struck() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

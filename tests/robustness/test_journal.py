@@ -20,14 +20,15 @@ from tests.conftest import domain_ids
 from tests.robustness import strike
 from tests.robustness.installations import (
     MD5,
+    MEMORY,
     SCENARIOS,
     Installation,
     Scenario,
     Tree,
     difference,
+    to_be_struck,
     tree_of,
 )
-from tests.robustness.test_crashes import MEMORY
 from vpopmail_ext._binding import ffi, lib
 
 NAMED = {scenario.name: scenario for scenario in SCENARIOS}
@@ -36,14 +37,8 @@ NOTHING = Scenario("nothing", lambda place: 0)
 
 @pytest.fixture
 def place() -> Iterator[Installation]:
-    if strike.why_not():
-        pytest.skip(strike.why_not())
-    if v.info().library == "real":
-        pytest.skip("a real libvpopmail keeps no journal")
-    with tempfile.TemporaryDirectory(dir=MEMORY) as top:
-        installation = Installation(Path(top), *domain_ids())
-        with installation.used():
-            yield installation
+    with to_be_struck() as made, made.used():
+        yield made
 
 
 def interrupted(place: Installation, scenario: Scenario, renames: int) -> None:
