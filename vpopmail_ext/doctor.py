@@ -19,6 +19,7 @@ from typing import Literal
 from vpopmail_ext import calls, processes
 from vpopmail_ext.errors import VpopmailError
 from vpopmail_ext.info import info
+from vpopmail_ext.linked import lib
 from vpopmail_ext.records import Domain, Info
 
 Group = Literal["domains", "users", "passwords", "quota", "authentication", "_ex"]
@@ -70,7 +71,7 @@ def _needs(group: Group, site: Info, chosen: list[Domain]) -> Iterator[Finding]:
         return _domains(site)
     if group == "_ex":
         return _tools(site)
-    return _accounts(group, chosen)
+    return _accounts(group, site, chosen)
 
 
 # --- rights ---------------------------------------------------------------------------------------
@@ -137,23 +138,50 @@ def _signal(site: Info) -> Finding:
     return Finding("domains", program, "ok", "may be signalled")
 
 
-def _accounts(group: Group, chosen: list[Domain]) -> Iterator[Finding]:
-    good = 0
+def _accounts(group: Group, site: Info, chosen: list[Domain]) -> Iterator[Finding]:
+    in_cdb, good = site.auth_module == "cdb", 0
+    if not in_cdb:
+        database = _database(group, site)
+        yield database
+        if database.state == "missing":
+            return
     try:
         domains = chosen or [domain for domain in calls.domains() if not domain.is_alias]
     except VpopmailError as error:
         yield Finding(group, "the domains", "missing", error.text, "chmod o+r QMAIL/users/assign")
         return
     for domain in domains:
-        bad = [finding for finding in _account(group, domain) if finding.state != "ok"]
+        found = _account(group, domain) if in_cdb else _mail(group, domain)
+        bad = [finding for finding in found if finding.state != "ok"]
         good += not bad
         yield from bad
     yield Finding(group, f"{good} of {len(domains)} domains", "ok", "nothing is missing")
 
 
+def _database(group: Group, site: Info) -> Finding:
+    """Tell whether the server that has the users can be reached, by a call that asks it nothing."""
+    subject = f"the {site.auth_module} database"
+    try:
+        calls.fetch(lib.vpx_default_domain, subject)
+    except VpopmailError as error:
+        file = os.path.join(site.home, f"etc/vpopmail.{site.auth_module}")
+        cure = f"start the server, and let {file} name it and be read by this user"
+        return Finding(group, subject, "missing", error.text, cure)
+    return Finding(group, subject, "ok", "answers")
+
+
+def _mail(group: Group, domain: Domain) -> Iterator[Finding]:
+    """Look at what users in a database have on disk."""
+    if group in ("users", "quota"):
+        yield _directory(group, domain.directory, _as_owner(domain))
+
+
+def _as_owner(domain: Domain) -> str:
+    return f"sudo -u '#{domain.uid}' -g '#{domain.gid}' COMMAND"
+
+
 def _account(group: Group, domain: Domain) -> Iterator[Finding]:
-    where = domain.directory
-    cure = f"sudo -u '#{domain.uid}' -g '#{domain.gid}' COMMAND"
+    where, cure = domain.directory, _as_owner(domain)
     if group == "authentication":
         if os.geteuid() not in (0, domain.uid):
             yield Finding(

@@ -18,7 +18,7 @@ import pytest
 import vpopmail_ext as v
 from tests.conftest import Home
 from tests.system import both, mariadb
-from vpopmail_ext import api, cli, errors
+from vpopmail_ext import api, cli, doctor, errors
 from vpopmail_ext.records import NewUser, Quota
 
 pytestmark = pytest.mark.skipif(
@@ -253,6 +253,15 @@ def test_the_command_line(
     for name in ("alias.example", "new.example"):
         command(capsys, f"domain delete {name} --yes")
     assert mail.path.is_dir()
+
+
+def test_the_doctor(server: mariadb.Server, mail: Home) -> None:
+    groups: tuple[doctor.Group, ...] = ("users", "passwords", "quota", "authentication")
+    assert [finding for finding in doctor.examine(groups) if finding.state == "missing"] == []
+    server.stop()
+    lacking = [finding for finding in doctor.examine(groups) if finding.state == "missing"]
+    assert [finding.group for finding in lacking] == list(groups)
+    assert all(f"{mail.path}/etc/vpopmail.mysql" in finding.cure for finding in lacking)
 
 
 def test_a_server_that_stops_and_starts(server: mariadb.Server, mail: Home) -> None:

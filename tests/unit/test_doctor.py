@@ -18,7 +18,7 @@ import pytest
 import vpopmail_ext
 from tests.conftest import Home, open_to_all, own_programs
 from tests.linked import bundled_alone
-from vpopmail_ext import api, doctor, errors, processes
+from vpopmail_ext import api, calls, doctor, errors, processes
 
 OTHER = 4711
 
@@ -154,6 +154,25 @@ def test_rights_for_authentication(mail: Home, denied: set[str]) -> None:
 
 
 @bundled_alone("it is taken for an empty one")
+def test_users_in_a_database(mail: Home, denied: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    site = replace(vpopmail_ext.info(), auth_module="mysql")
+    monkeypatch.setattr(doctor, "info", lambda: site)
+    assert lacking("authentication", "passwords", "users", "quota") == {}
+    directory = str(mail.path / "domains/example.com")
+    denied |= {directory, f"{directory}/vpasswd.cdb"}
+    assert lacking("authentication", "passwords") == {}
+    assert lacking("users") == lacking("quota") == {directory: "may not be written to"}
+
+    def refused(*arguments: object) -> bytes:
+        raise errors.NoConnection(-23, "no authentication database connection")
+
+    monkeypatch.setattr(calls, "fetch", refused)
+    found = next(f for f in doctor.examine(["authentication"]) if f.state == "missing")
+    assert found.subject == "the mysql database"
+    assert found.detail == "no authentication database connection"
+    assert f"{mail.path}/etc/vpopmail.mysql" in found.cure
+
+
 def test_an_assign_that_can_t_be_read(mail: Home) -> None:
     (mail.qmail / "users/assign").unlink()
     (mail.qmail / "users/assign").mkdir()
