@@ -27,7 +27,7 @@ from typing import TextIO
 import vpopmail_ext as v
 from tests import cdb
 from tests.conformance import hashes
-from tests.linked import INFO, REAL, error_text
+from tests.linked import FORM, INFO, REAL, error_text
 
 THREADS = 4
 SHARED = ["one.com", "two.com"]
@@ -423,13 +423,14 @@ def check_users(directory: Path, users: dict[str, tuple[str, str]], before: int)
     """Check a domain that has these users and had counted so many before there were any."""
     vpasswd = directory / "vpasswd"
     text = vpasswd.read_bytes() if users or vpasswd.exists() else b""
-    lines = [line.decode().split(":") for line in text.splitlines()]
+    lines = [line.decode().split(":", 7) for line in text.splitlines()]
     assert [line[0] for line in lines] == sorted(users)
     if vpasswd.exists():
         assert (directory / "vpasswd.cdb").read_bytes() == cdb.of("vpasswd", text)
-    for name, hashed, *_, place, quota in lines:
+    for name, hashed, _, _, _, place, quota, *clear in lines:
         password, wanted_quota = users[name]
         assert hashes.verify(password.encode(), hashed.encode())
+        assert clear == ([password] if FORM.clear_passwords else [])
         assert quota == wanted_quota
         sizes = Path(place, "Maildir/maildirsize")
         assert (sizes.read_text() if sizes.exists() else "NOQUOTA\n").startswith(f"{quota}\n")

@@ -31,7 +31,7 @@ from tests.ledger import (
     run_threads,
     until,
 )
-from tests.linked import bundled_alone
+from tests.linked import REAL, bundled_alone
 
 TOP = Path(__file__).parents[2]
 DOMAINS = [f"domain{number}.com" for number in range(20)]
@@ -183,7 +183,8 @@ def test_signals(two: Place, restart: bool) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
     check(two, books)
-    assert min(came["SIGALRM"], came["SIGUSR1"]) > 10
+    # Handlers run between calls, which a real library makes one at a time.
+    assert min(came["SIGALRM"], came["SIGUSR1"]) > (0 if REAL else 10)
     calls = sum(ledger.calls for ledger in books)
     torture.tell(f"{calls} changes, {came['SIGALRM']} + {sent} signals in {seconds:g} s")
 

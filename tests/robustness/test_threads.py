@@ -88,7 +88,8 @@ def test_eight_threads(shared: Home) -> None:
     check(shared, ledgers)
     torture.tell(f"{sum(ledger.calls for ledger in ledgers)} changes in {seconds:g} s, none lost")
     assert (descriptors(), os.getcwd(), umask()) == before
-    assert all(ledger.calls > 10 for ledger in ledgers)
+    # A real library's calls wait for one another, and sync by themselves.
+    assert all(ledger.calls > (0 if REAL else 10) for ledger in ledgers)
 
 
 def umask() -> int:
@@ -223,6 +224,7 @@ def test_a_lock_of_a_domain_s_users(two_domains: Home, pool: ThreadPoolExecutor,
     assert v.vpopmail_auth_user("ann", SHARED[0], "changed") is True
 
 
+@bundled_alone("where the user is was read before the wait")
 def test_a_user_that_moved_while_its_deletion_waited(
     two_domains: Home, pool: ThreadPoolExecutor
 ) -> None:
