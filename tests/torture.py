@@ -142,7 +142,7 @@ def tables() -> dict[str, list[str]]:
             others.append(f"| {name}{of and f', {of}'} | {figure} |")
     rows = [f"| call | {' | '.join(SWEEPS.values())} |", f"| --- {'| --- ' * len(SWEEPS)}|"]
     rows += [
-        f"| {call.replace('-', ', ')} | {' | '.join(told.get(sweep, '') for sweep in SWEEPS)} |"
+        f"| {call} | {' | '.join(told.get(sweep, '') for sweep in SWEEPS)} |"
         for call, told in sorted(sweeps.items())
     ]
     return {

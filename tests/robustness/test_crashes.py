@@ -43,7 +43,7 @@ ERRNOS = [
 ]
 
 by_name = pytest.mark.parametrize(
-    "scenario", [pytest.param(each, id=each.name.replace(", ", "-")) for each in SCENARIOS]
+    "scenario", [pytest.param(each, id=each.name) for each in SCENARIOS]
 )
 
 
