@@ -145,6 +145,15 @@ def tables() -> dict[str, list[str]]:
         f"| {call} | {' | '.join(told.get(sweep, '') for sweep in SWEEPS)} |"
         for call, told in sorted(sweeps.items())
     ]
+    sums = [
+        sum(
+            int(told[sweep].split()[0].replace(",", ""))
+            for told in sweeps.values()
+            if sweep in told
+        )
+        for sweep in SWEEPS
+    ]
+    rows.append(f"| all | {' | '.join(f'{made:,}' for made in sums)} |")
     return {
         "make torture, of changes": rows,
         "make torture, of the mail user": races,
