@@ -180,8 +180,8 @@ def test_it_reads_no_further_than_it_says() -> None:
     bundled = v.info().library == "bundled"
     for given, _ in enumerate(islice(answers, 300_000 if bundled else 3000), 1):
         ahead = max(ahead, source.read - given)
-    # A real library's look-ups take too long for the largest batches.
-    assert 4096 * bundled <= ahead <= 4096 * 2 * THREADS
+    # Batches grow as their time allows; a real library's look-ups take too long for large ones.
+    assert 512 * bundled <= ahead <= 4096 * 2 * THREADS
 
 
 def test_slow_credentials_are_answered_soon() -> None:
