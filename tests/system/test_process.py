@@ -15,7 +15,7 @@ CALLS = int(os.environ.get("VPOPMAIL_TEST_CALLS", "10000"))
 
 # Every function but the three that run programs, which have pipes; most calls fail, as told.
 SCRIPT = """\
-import os, sys, threading, warnings
+import logging, os, sys, threading, warnings  # what the library prints is imported for at first
 import vpopmail_ext as v
 
 warnings.simplefilter("ignore")
