@@ -153,7 +153,6 @@ def test_rights_for_authentication(mail: Home, denied: set[str]) -> None:
     )
 
 
-@bundled_alone("it is taken for an empty one")
 def test_users_in_a_database(mail: Home, denied: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     site = replace(vpopmail_ext.info(), auth_module="mysql")
     monkeypatch.setattr(doctor, "info", lambda: site)
@@ -173,6 +172,7 @@ def test_users_in_a_database(mail: Home, denied: set[str], monkeypatch: pytest.M
     assert f"{mail.path}/etc/vpopmail.mysql" in found.cure
 
 
+@bundled_alone("it is taken for an empty one")
 def test_an_assign_that_can_t_be_read(mail: Home) -> None:
     (mail.qmail / "users/assign").unlink()
     (mail.qmail / "users/assign").mkdir()
