@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,13 @@ if "VPOPMAIL_TEST_SANITIZED" in os.environ:
     settings.load_profile("sanitized")
 
 
+def _is_not_traced() -> None:
+    """Keep a child from waiting for coverage's lock, which a thread of its parent's may have."""
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]
+
+
+os.register_at_fork(after_in_child=_is_not_traced)
 CODE = torture.code() if torture.FACTOR else ""
 
 
