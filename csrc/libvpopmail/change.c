@@ -8,9 +8,8 @@
 
 #include "change_parts.h"
 
-#define PLAIN_PREFIX                                                                               \
-    ".tmp:" /* no user's name has a colon, so no user's directory is in the way                    \
-             */
+/* No user's name has a colon, so no user's directory is in the way. */
+#define PLAIN_PREFIX ".tmp:"
 
 /* --- the parts of a change ----------------------------------------------------------------------
  */
