@@ -172,11 +172,18 @@ void change_free(struct change *c) {
 /* --- preparing ----------------------------------------------------------------------------------
  */
 
+/* The disk begins with what is written, while the next is made ready. */
+static void send_last(const struct change *c) {
+    if (c->count && c->files[c->count - 1].fd >= 0)
+        (void)sync_file_range(c->files[c->count - 1].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 int change_open(struct change *c, int dir, const char *name, mode_t mode, uid_t uid, gid_t gid) {
     int at = dir_number(c, dir);
     int error = at < 0 ? at : journal_begin(c, at);
     if (error)
         return error;
+    send_last(c);
     struct change_file *f = change_add_step(c, REPLACE, at, name);
     int fd = f ? file_new(dir, f->tmp, mode, uid, gid) : -errno;
     if (fd >= 0)
