@@ -28,6 +28,7 @@ from vpopmail_ext.errors import (
 )
 from vpopmail_ext.info import copy_out, home_dir, info
 from vpopmail_ext.linked import lib
+from vpopmail_ext.php import aliases_of
 from vpopmail_ext.records import (
     Alias,
     Denied,
@@ -492,17 +493,8 @@ def aliases(domain: str) -> Iterator[Alias]:
     `NoSuchDomain`. libvpopmail's valias_select_all().
     """
     real = _reached(domain, os.R_OK | os.X_OK).real_name
-    found: dict[bytes, list[str]] = {}
     data = calls.fetch(lib.vpx_alias_get_all, domain, calls.text("domain", domain))
-    for (part,) in calls.split(data, 1):
-        if part.startswith(b"A"):
-            lines = found[part[1:]] = []
-        else:
-            lines.append(calls.decoded(part[1:]))
-    return (
-        Alias(calls.decoded(name), real, tuple(found[name]))
-        for name in sorted(found, key=bytes.lower)
-    )
+    return (Alias(name, real, tuple(lines)) for name, lines in aliases_of(data).items())
 
 
 def alias(name: str, domain: str) -> Alias:

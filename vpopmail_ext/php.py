@@ -235,14 +235,7 @@ def vpopmail_alias_get_all(domain: Value) -> dict[str, list[str]]:
     leaves what `vpopmail_error` tells. libvpopmail's valias_select_all().
     """
     (of,) = _texts("vpopmail_alias_get_all", domain=domain)
-    # "A" and a name, then "L" and a line for each of its lines; a NUL after each.
-    text = _decoded(copy_out(lib.vpx_alias_get_all, of)[1])
-    aliases = {}
-    for part in text[1:-1].split("\0A") if text else ():
-        lines = part.split("\0L")
-        aliases[lines.pop(0)] = lines
-    key = str.lower if text.isascii() else _bytes_lower
-    return {name: aliases[name] for name in sorted(aliases, key=key)}
+    return aliases_of(copy_out(lib.vpx_alias_get_all, of)[1])
 
 
 def vpopmail_error() -> str:
@@ -365,6 +358,17 @@ def _id(function: str, parameter: str, value: Value) -> int:
 
 def _truth(function: str, parameter: str, value: Value) -> bool:
     return _text(function, parameter, value) != b"0" and bool(value)
+
+
+def aliases_of(data: bytes) -> dict[str, list[str]]:
+    """Return aliases in their order: "A" and a name, then "L" and each line; a NUL after each."""
+    text = _decoded(data)
+    key = str.lower if text.isascii() else _bytes_lower
+    aliases = {}
+    for part in sorted(text[1:-1].split("\0A"), key=key) if text else ():
+        name, *lines = part.split("\0L")
+        aliases[name] = lines
+    return aliases
 
 
 def _bytes_lower(text: str) -> bytes:
