@@ -27,7 +27,7 @@ from typing import TextIO
 import vpopmail_ext as v
 from tests import cdb
 from tests.conformance import hashes
-from tests.linked import FORM, INFO, REAL, error_text
+from tests.linked import FORM, INFO, error_text
 
 THREADS = 4
 SHARED = ["one.com", "two.com"]
@@ -114,12 +114,8 @@ class Ledger:
 class Worker:
     """One thread's calls: on names of its own, which go as its ledger says, and on shared ones."""
 
-    def __init__(
-        self, number: int, home: Place, shared: Sequence[str] = SHARED, contends: bool = True
-    ) -> None:
+    def __init__(self, number: int, home: Place, shared: Sequence[str] = SHARED) -> None:
         self.number = number
-        self.contends = contends
-        """Whether it adds and deletes what others do, too."""
         self.home = home
         self.shared = shared
         self.random = random.Random(number)
@@ -171,9 +167,8 @@ class Worker:
             *(self.add_user, self.del_user, self.passwd, self.quota, self.auth, self.auth),
             *(self.alias_add, self.alias_del, self.alias_get, self.add_line),
             *(self.own_domain, self.own_alias_domain, self.fail),
+            *(self.contend_user, self.contend_domain),
         ]
-        if self.contends:
-            steps += [self.contend_user, self.contend_domain]
         while go_on():
             self.random.choice(steps)()
         return self.ledger
@@ -256,10 +251,10 @@ class Worker:
         user = CONTENDED, self.shared[1]
         if self.random.random() < 0.5:
             told = self.call(v.vpopmail_add_user, *user, "password", wanted=None)
-            assert told in (SUCCESS, EXISTS)
+            assert told in (SUCCESS, EXISTS), told
         else:
             told = self.call(v.vpopmail_del_user, *user, wanted=None)
-            assert told in (SUCCESS, MISSING)
+            assert told in (SUCCESS, MISSING), told
 
     def add_domain(self, name: str, wanted: str | None) -> str:
         home = self.home
@@ -285,12 +280,13 @@ class Worker:
 
     def contend_domain(self) -> None:
         if self.random.random() < 0.5:
-            assert self.add_domain(BOTH, None) in (SUCCESS, DOMAIN_EXISTS)
+            told = self.add_domain(BOTH, None)
+            assert told in (SUCCESS, DOMAIN_EXISTS), told
             # While another thread may be about to delete it with whatever is in it.
             call(v.vpopmail_add_user, CONTENDED, BOTH, "password")
         else:
             told = self.call(v.vpopmail_del_domain, BOTH, wanted=None)
-            assert told in (SUCCESS, NO_DOMAIN)
+            assert told in (SUCCESS, NO_DOMAIN), told
 
     def fail(self) -> None:
         function, name, value, wanted = self.random.choice(FAILURES)
@@ -330,10 +326,9 @@ def run_threads(
     go_on: Callable[[], bool],
     shared: Sequence[str] = SHARED,
     books: Path | None = None,
-    contends: bool = True,
 ) -> list[Ledger]:
     """Run so many threads; with books, from those that there are on."""
-    workers = [Worker(number, home, shared, contends) for number in numbers]
+    workers = [Worker(number, home, shared) for number in numbers]
     for worker in workers if books else ():
         worker.keep_book(books / str(worker.number))
     with ThreadPoolExecutor(len(numbers)) as pool:
@@ -347,8 +342,7 @@ def run_threads(
 def run_process(numbers: range, home: Place, seconds: float) -> list[Ledger]:
     warnings.simplefilter("error")
     v.configure(home.path, home.qmail)
-    # Between processes a real library does not lock the name of a user or domain.
-    return run_threads(numbers, home, until(time.monotonic() + seconds), contends=not REAL)
+    return run_threads(numbers, home, until(time.monotonic() + seconds))
 
 
 def prepare(home: Place, shared: Sequence[str] = SHARED) -> None:
@@ -462,7 +456,7 @@ def main() -> None:
     threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
     numbers = range(int(first), int(first) + THREADS)
     books_at = Path(books)
-    run_threads(numbers, place, lambda: not told.is_set(), shared, books_at, contends=not REAL)
+    run_threads(numbers, place, lambda: not told.is_set(), shared, books_at)
 
 
 if __name__ == "__main__":

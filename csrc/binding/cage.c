@@ -36,7 +36,7 @@ static struct {
     int refused;
     int looks;
     void (*on_fork)(void);
-    void (*after)(void);
+    void (*after)(void), (*after_each)(void);
     /* The call: what is done and what came of it. */
     void (*work)(void *);
     void *argument;
@@ -181,6 +181,10 @@ _Noreturn void cage_leave(int status) {
     longjmp(out, 1);
 }
 
+void cage_after_each(void (*work)(void)) {
+    cage.after_each = work;
+}
+
 void cage_afterwards(void (*work)(void)) {
     if (inside && getpid() == process)
         cage.after = work;
@@ -201,6 +205,8 @@ static void do_work(void) {
     inside = false;
     if (cage.after)
         cage.after();
+    if (cage.after_each)
+        cage.after_each();
     close_left();
     collect_words();
     (void)!chdir("/");

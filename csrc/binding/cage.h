@@ -21,6 +21,9 @@ void cage_close(void (*work)(void *), void *argument);
  * them, the connections that the parent's library has. */
 void cage_on_fork(void (*work)(void));
 
+/* What is to be done in the cage after each work, also one that the library has left by exit(). */
+void cage_after_each(void (*work)(void));
+
 /* Whether the calling thread is the cage's. */
 bool cage_is_here(void);
 /* Ends the work that the cage does, or the library's own forked child. Only there. */

@@ -24,6 +24,69 @@ int own_begin(const char *home, const char *qmail) {
     return vpopmail_set_home(home, qmail);
 }
 
+/* --- between processes --------------------------------------------------------------------------
+ */
+
+static struct lock domains_lock = {-1, false}, users_lock = {-1, false};
+
+static int wait_for(int dir, const char *path, const char *below, struct lock *lock) {
+    int error = lock_dir(dir, lock);
+    struct buf words = {0};
+    if (error != -EAGAIN)
+        return error == -ENOMEM ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
+    buf_fmt(&words, "%s%s: another process holds its lock and does not let go\n", path, below);
+    cage_say(words.data, words.len);
+    buf_free(&words);
+    return VA_COULD_NOT_UPDATE_FILE;
+}
+
+int own_lock_domains(void) {
+    struct home home = {0};
+    int code = home_hold(&home);
+    int dir = code == VA_SUCCESS ? home_dir(home.path, DOMAINS_DIR) : -1;
+    if (dir >= 0)
+        code = wait_for(dir, home.path, "/" DOMAINS_DIR, &domains_lock);
+    fd_close(dir);
+    home_release(&home);
+    return code;
+}
+
+/* Locks the domain's directory where there is one; whether it was deleted meanwhile. */
+static bool try_users(const struct session *s, int *code) {
+    struct stat st;
+    *code = VA_SUCCESS;
+    if (s->store.dir >= 0)
+        *code = wait_for(s->store.dir, s->domain.path, "", &users_lock);
+    bool deleted = s->store.dir >= 0 && fstat(s->store.dir, &st) == 0 && st.st_nlink == 0;
+    if (deleted)
+        lock_release(&users_lock);
+    return deleted;
+}
+
+int own_lock_users(const char *domain) {
+    bool all = domains_lock.fd >= 0, again = true;
+    int code = VA_SUCCESS;
+    while (again && code == VA_SUCCESS) {
+        struct session s;
+        bool found = session_begin(&s, "", domain) > 0;
+        again = found && try_users(&s, &code);
+        /* One that is missing is not to come during the call either. */
+        if (!found && domains_lock.fd < 0) {
+            code = own_lock_domains();
+            again = domains_lock.fd >= 0;
+        }
+        session_end(&s);
+        if (found && !again && !all)
+            lock_release(&domains_lock);
+    }
+    return code;
+}
+
+void own_unlock(void) {
+    lock_release(&users_lock);
+    lock_release(&domains_lock);
+}
+
 /* --- instead of a call --------------------------------------------------------------------------
  */
 

@@ -10,6 +10,14 @@
 /* Where the linked library's files are. 0 or a code. */
 int own_begin(const char *home, const char *qmail);
 
+/* A library's changes of domains, and of a domain's users and aliases, have several steps, and of
+ * .dir-control it reads and writes without a lock: other processes that use the package wait. What
+ * is locked is the directory itself, so that no file is left. 0 or a code; what can't be locked,
+ * as a directory that can't be read, is not. own_unlock() ends all of it. */
+int own_lock_domains(void);
+int own_lock_users(const char *domain);
+void own_unlock(void);
+
 /* The checks before a call: 0, or the code that it is refused with. in_cdb tells whether users are
  * in vpasswd; a line there that is not sound is told among the words. What is counted wrongly in
  * .dir-control is counted anew first. */

@@ -79,8 +79,10 @@ static void forget_domain(void) {
 
 static void perform(void *argument) {
     struct call *c = argument;
-    c->code = VA_SUCCESS;
-    if (!c->asks_nobody) {
+    c->code = c->changes_domains ? own_lock_domains() : VA_SUCCESS;
+    if (c->code == VA_SUCCESS && c->changes_users)
+        c->code = own_lock_users(c->domain);
+    if (c->code == VA_SUCCESS && !c->asks_nobody) {
         forget_domain();
         c->code = connect_server();
     }
@@ -121,7 +123,7 @@ static void add_domain(struct call *c) {
 }
 
 int vpx_add_domain(const char *domain, const char *dir, unsigned int uid, unsigned int gid) {
-    struct call c = {.uid = uid, .gid = gid};
+    struct call c = {.changes_domains = true, .uid = uid, .gid = gid};
     if (!call_put(c.domain, domain))
         return VA_DOMAIN_NAME_TOO_LONG;
     if (!call_put(c.text, dir))
@@ -143,7 +145,7 @@ static void del_domain(struct call *c) {
 }
 
 int vpx_del_domain(const char *domain) {
-    struct call c = {0};
+    struct call c = {.changes_domains = true, .changes_users = true};
     if (strlen(domain) > MAX_PW_DOMAIN || !call_put(c.domain, domain))
         return VA_DOMAIN_NAME_TOO_LONG;
     return call_run(del_domain, &c);
@@ -158,7 +160,7 @@ static void add_alias_domain(struct call *c) {
 }
 
 int vpx_add_alias_domain(const char *alias_domain, const char *real_domain) {
-    struct call c = {0};
+    struct call c = {.changes_domains = true};
     if (!call_put(c.text, alias_domain))
         return VA_DOMAIN_NAME_TOO_LONG;
     if (!call_put(c.domain, real_domain))
@@ -178,7 +180,7 @@ void call_add_user(struct call *c) {
 
 int vpx_add_user(const char *user, const char *domain, const char *password, const char *gecos,
                  int apop) {
-    struct call c = {.number = apop};
+    struct call c = {.changes_users = true, .number = apop};
     if (!call_put(c.user, user))
         return VA_USER_NAME_TOO_LONG;
     if (!call_put(c.domain, domain))
@@ -200,7 +202,7 @@ void call_del_user(struct call *c) {
 }
 
 int vpx_del_user(const char *user, const char *domain) {
-    struct call c = {0};
+    struct call c = {.changes_users = true};
     if (!call_put(c.domain, domain))
         return VA_DOMAIN_DOES_NOT_EXIST;
     if (!call_put(c.user, user))
@@ -232,7 +234,7 @@ static int check_lengths(const char *user, const char *domain, const char *value
 }
 
 int vpx_passwd(const char *user, const char *domain, const char *password, int apop) {
-    struct call c = {.number = apop};
+    struct call c = {.changes_users = true, .number = apop};
     int code = check_lengths(user, domain, password, MAX_PW_PASS, VA_PASSWD_TOO_LONG);
     if (code != VA_SUCCESS)
         return code;
@@ -249,7 +251,7 @@ void call_set_quota(struct call *c) {
 }
 
 int vpx_set_user_quota(const char *user, const char *domain, const char *quota) {
-    struct call c = {0};
+    struct call c = {.changes_users = true};
     int code = check_lengths(user, domain, quota, MAX_PW_QUOTA, VA_QUOTA_TOO_LONG);
     if (code != VA_SUCCESS)
         return code;
@@ -316,7 +318,7 @@ static void alias_add(struct call *c) {
 }
 
 int vpx_alias_add(const char *alias, const char *domain, const char *line) {
-    struct call c = {0};
+    struct call c = {.changes_users = true};
     if (!call_put(c.user, alias))
         return VA_USER_NAME_TOO_LONG;
     if (!call_put(c.domain, domain))
@@ -334,7 +336,7 @@ static void alias_del(struct call *c) {
 }
 
 int vpx_alias_del(const char *alias, const char *domain) {
-    struct call c = {0};
+    struct call c = {.changes_users = true};
     if (!call_put(c.user, alias))
         return VA_USER_NAME_TOO_LONG;
     if (!call_put(c.domain, domain))
@@ -444,6 +446,7 @@ int vpx_error(int code, struct vpx_bytes *out) {
 
 int vpx_configure(const char *home, const char *qmail) {
     cage_on_fork(vclose);
+    cage_after_each(own_unlock);
     bool same = (!home || !strcmp(home, VPOPMAILDIR)) && (!qmail || !strcmp(qmail, QMAILDIR));
     return same && own_begin(VPOPMAILDIR, QMAILDIR) == VA_SUCCESS ? 0 : -1;
 }

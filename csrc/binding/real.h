@@ -27,7 +27,8 @@ struct call {
     char user[ROOM], domain[ROOM], text[ROOM], more[ROOM];
     unsigned uid, gid;
     int number, code;
-    bool asks_nobody; /* needs no server */
+    bool asks_nobody;                    /* needs no server */
+    bool changes_domains, changes_users; /* of c.domain, which no other process may then */
     bool equal_time;
     struct vpx_bytes *out;
     void *other;

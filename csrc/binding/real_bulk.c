@@ -141,7 +141,8 @@ static void add(struct call *c) {
 int vpx_bulk_make(struct vpx_bulk *b, size_t first, size_t count) {
     int code = VA_SUCCESS;
     for (size_t i = 0; i < count && code == VA_SUCCESS && !own_bulk_is_refused(b->own); i++) {
-        struct call c = {.other = b};
+        struct call c = {.changes_users = true, .other = b};
+        (void)call_put(c.domain, b->domain);
         code = first + i == b->added ? call_run(add, &c) : VA_COULD_NOT_UPDATE_FILE;
     }
     return code;
@@ -178,7 +179,7 @@ static void write_places(struct call *c) {
 }
 
 static void restore(struct vpx_bulk *b) {
-    struct call c = {.other = b};
+    struct call c = {.changes_users = true, .other = b};
     (void)call_put(c.domain, b->domain);
     (void)call_run(write_places, &c);
 }
@@ -189,7 +190,8 @@ void vpx_bulk_close(struct vpx_bulk *b) {
         return;
     bool undo = !b->committed && b->added > 0;
     while (undo && b->added > 0) {
-        struct call c = {.other = b};
+        struct call c = {.changes_users = true, .other = b};
+        (void)call_put(c.domain, b->domain);
         b->added--;
         (void)call_run(delete_last, &c);
     }

@@ -251,7 +251,7 @@ static void set_flags(struct call *c) {
 }
 
 int vpx_set_flags(const char *name, const char *domain, unsigned int flags) {
-    struct call c = {.number = (int)flags};
+    struct call c = {.changes_users = true, .number = (int)flags};
     return put_names(&c, name, domain) ? call_run(set_flags, &c) : VA_USER_DOES_NOT_EXIST;
 }
 
@@ -346,7 +346,7 @@ static void rebuild(struct call *c) {
 }
 
 int vpx_rebuild(const char *domain) {
-    struct call c = {0};
+    struct call c = {.changes_users = true};
     return put_names(&c, "", domain) ? call_run(rebuild, &c) : VA_DOMAIN_DOES_NOT_EXIST;
 }
 
@@ -384,7 +384,7 @@ static void set_limits(struct call *c) {
 
 int vpx_set_limits(const char *domain, const struct vpx_limits *limits) {
     struct vpx_limits copy = *limits;
-    struct call c = {.other = &copy};
+    struct call c = {.changes_users = true, .other = &copy};
     return put_names(&c, "", domain) ? call_run(set_limits, &c) : VA_DOMAIN_DOES_NOT_EXIST;
 }
 
@@ -422,7 +422,7 @@ static void alias_remove(struct call *c) {
 }
 
 int vpx_alias_remove(const char *alias, const char *domain, const char *line) {
-    struct call c = {0};
+    struct call c = {.changes_users = true};
     if (!put_names(&c, alias, domain) || !call_put(c.text, line))
         return VA_ILLEGAL_USERNAME;
     return call_run(alias_remove, &c);
@@ -450,7 +450,7 @@ static void alias_set(struct call *c) {
 
 int vpx_alias_set(const char *alias, const char *domain, const char *lines, size_t size) {
     struct lines all = {lines, size};
-    struct call c = {.other = &all};
+    struct call c = {.changes_users = true, .other = &all};
     if (strlen(alias) > MAX_PW_NAME)
         return VA_USER_NAME_TOO_LONG;
     if (!put_names(&c, alias, domain))

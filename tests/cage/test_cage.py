@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import cdb
+from tests import cdb, torture
 from tests.installation import TOP, copy_project, lay_out
 
 START = """\
@@ -23,6 +23,7 @@ import os, sys, threading, time
 import vpopmail_ext as v
 import warnings
 warnings.simplefilter("ignore")
+OPEN = "text of -4"  # the answer to `count`: nothing to read, what is printed twice, a lock
 
 def call(what, password="password"):
     '''Makes the library do that; returns the text of its code.'''
@@ -148,7 +149,7 @@ def test_descriptors_are_the_processs_own(run: Run) -> None:
         count = call("count")
         for _ in range(50):
             call("leak")
-        assert call("count") == count == "text of -3", call("count")
+        assert call("count") == count == OPEN, call("count")
         assert sorted(os.listdir("/proc/self/fd")) == before
         """
     )
@@ -169,7 +170,7 @@ def test_exit_is_an_error_of_the_call(run: Run) -> None:
     run(
         """
         assert call("exit") == "text of -23", v.vpopmail_error()
-        assert call("count") == "text of -3"
+        assert call("count") == OPEN
         """
     )
 
@@ -313,7 +314,7 @@ def test_ctrl_c_is_seen_when_the_call_ends(run: Run) -> None:
         except KeyboardInterrupt:
             pass
         assert time.monotonic() - started >= 0.4
-        assert call("count") == "text of -3"
+        assert call("count") == OPEN
         """
     )
 
@@ -328,10 +329,10 @@ def test_a_forked_child_has_a_cage_of_its_own(run: Run, when: str) -> None:
         for _ in range(4):
             child = os.fork()
             if not child:
-                fine = call("count") == "text of -3" and call("wander") == call("wander")
+                fine = call("count") == OPEN and call("wander") == call("wander")
                 os._exit(0 if fine and call("number", "9") == "text of -9" else 1)
             children.append(child)
-        assert call("count") == "text of -3"
+        assert call("count") == OPEN
         assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
         """
     )
@@ -544,6 +545,46 @@ def domain(place: Path) -> Iterator[None]:
     yield
     shutil.rmtree(directory)
     shutil.rmtree(home / "qmail/users")
+
+
+@pytest.mark.usefixtures("domain")
+@pytest.mark.parametrize(
+    "change",
+    [
+        'call("alone")',
+        '(v.vpopmail_add_domain("alone.example", "/", 0, 0), v.vpopmail_error())',
+    ],
+    ids=["users", "domains"],
+)
+def test_processes_change_one_after_the_other(run: Run, change: str) -> None:
+    run(
+        f"""
+        call("exit")  # keeps nobody waiting
+        children = []
+        for _ in range(4):
+            child = os.fork()
+            if not child:
+                os._exit(any("text of 0" not in str({change}) for _ in range(20)))
+            children.append(child)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+        """
+    )
+
+
+@pytest.mark.torture
+@pytest.mark.skipif(not torture.FACTOR, reason="waits for 20 s; make torture does")
+@pytest.mark.usefixtures("domain")
+def test_a_process_that_does_not_let_go(run: Run) -> None:
+    out = run(
+        """
+        import fcntl, logging
+        logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
+        path = os.environ["HOME_DIR"] + "/vpopmail/domains/example.com"
+        fcntl.flock(os.open(path, os.O_RDONLY), fcntl.LOCK_EX)
+        assert call("alone") == "text of -17", v.vpopmail_error()
+        """
+    )
+    assert out.count("domains/example.com: another process holds its lock") == 1
 
 
 @pytest.mark.usefixtures("domain")
