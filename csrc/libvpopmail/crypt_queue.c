@@ -1,7 +1,11 @@
 /* As many calls run at a time as there are cores, each in the caller's own thread, and a call that
  * finds a core free runs at once. The others wait in a row. When a call ends, the first of them
  * runs and takes along, up to the number of lanes, those behind it that need about as long; so
- * nobody waits for others' work much longer than for his own. */
+ * nobody waits for others' work much longer than for his own.
+ *
+ * A thread that is woken may be put behind another that runs while the core that it is to have is
+ * idle. So a thread that has run its own call runs a few of the next, too, where they are like it,
+ * and who is woken then is one that waits where that thread has run. */
 #include "crypt_queue.h"
 
 #include <errno.h>
@@ -15,13 +19,16 @@
 
 #include "crypt_batch.h"
 
+#define BATCHES_MOST 4 /* by one thread */
+
 enum state { WAITS, RUNS, DONE };
 
 struct call {
     struct crypt_job job;
+    struct crypt_data *data;
     enum hash hash;
     unsigned long blocks;
-    int error;
+    int error, cpu;
     atomic_uint is; /* an enum state; the call is its own thread's again once it is not WAITS */
     struct call *next;
 };
@@ -62,6 +69,7 @@ __attribute__((constructor)) static void at_load(void) {
  */
 
 static void put_in_row(struct call *call) {
+    call->cpu = sched_getcpu();
     *last = call;
     last = &call->next;
 }
@@ -99,10 +107,23 @@ static void enter(struct call *call) {
     }
 }
 
+/* The first or, of those that would be in a batch with it, one that waits on this core. */
+static struct call **choose(void) {
+    size_t seen = 0, lanes = crypt_kernel(first->hash, crypt_simd())->lanes;
+    int cpu = sched_getcpu();
+    for (struct call **at = &first; *at && seen < lanes; at = &(*at)->next)
+        if (alike(first, *at)) {
+            if ((*at)->cpu == cpu)
+                return at;
+            seen++;
+        }
+    return &first;
+}
+
 /* Gives the core up; returns who is to have it. */
 static struct call *leave(void) {
     if (first)
-        return take_out(&first);
+        return take_out(choose());
     running--;
     return NULL;
 }
@@ -127,49 +148,59 @@ static void tell(struct call *call, enum state is) {
 /* ------------------------------------------------------------------------------------------------
  */
 
-static int run(struct call **calls, size_t count, struct crypt_data *data) {
+static int run(struct call **calls, size_t count) {
     struct crypt_job *jobs[LANES_MAX];
-    if (count == 1 && !crypt_kernel_alone(calls[0]->hash, crypt_simd()))
-        return crypt_r(calls[0]->job.password, calls[0]->job.setting, data) ? 0 : -errno;
+    if (count == 1 && !crypt_kernel_alone(calls[0]->hash, crypt_simd())) {
+        const struct crypt_job *job = &calls[0]->job;
+        return crypt_r(job->password, job->setting, calls[0]->data) ? 0 : -errno;
+    }
     for (size_t i = 0; i < count; i++)
         jobs[i] = &calls[i]->job;
     return crypt_batch(jobs, count);
 }
 
-/* Runs the call, and others with it, if nobody has done so. */
-static void join(struct call *call, struct crypt_data *data) {
+/* Runs a call, and others with it; returns who is to have the core then. */
+static struct call *run_batch(struct call *call, const struct call *own) {
     struct call *calls[LANES_MAX] = {call};
-    size_t count = 0;
     pthread_mutex_lock(&guard);
-    enter(call);
+    size_t count = gather(calls);
     pthread_mutex_unlock(&guard);
-    wait(call);
-    if (call->is == DONE)
-        return;
-    pthread_mutex_lock(&guard);
-    count = gather(calls);
-    pthread_mutex_unlock(&guard);
-    int error = run(calls, count, data);
+    int error = run(calls, count);
     pthread_mutex_lock(&guard);
     struct call *next = leave();
     pthread_mutex_unlock(&guard);
+    for (size_t i = 0; i < count; i++) {
+        calls[i]->error = error;
+        if (calls[i] != own)
+            tell(calls[i], DONE);
+    }
+    return next;
+}
+
+/* Runs the call, with others and before others, if nobody has done so. */
+static void join(struct call *own) {
+    pthread_mutex_lock(&guard);
+    enter(own);
+    pthread_mutex_unlock(&guard);
+    wait(own);
+    if (own->is == DONE)
+        return;
+    struct call *next = run_batch(own, own);
+    for (int i = 1; next && i < BATCHES_MOST && alike(own, next); i++)
+        next = run_batch(next, own);
     if (next)
         tell(next, RUNS);
-    for (size_t i = 0; i < count; i++)
-        calls[i]->error = error;
-    for (size_t i = 1; i < count; i++)
-        tell(calls[i], DONE);
 }
 
 const char *crypt_joined(const char *password, const char *setting, struct crypt_data *data) {
-    struct call call = {.job = {password, setting, data->output}, .is = WAITS};
+    struct call call = {.job = {password, setting, data->output}, .data = data, .is = WAITS};
     int cancelable;
     call.hash = crypt_job_hash(&call.job, &call.blocks);
     if (call.hash == HASHES || !crypt_kernel(call.hash, crypt_simd()))
         return crypt_r(password, setting, data);
     /* Others hold on to the call until it is done. */
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelable);
-    join(&call, data);
+    join(&call);
     (void)pthread_setcancelstate(cancelable, NULL);
     return call.error ? NULL : data->output;
 }
