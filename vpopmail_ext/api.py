@@ -263,7 +263,7 @@ def add_users(
     reason, among them those who are there already or come twice. `NoSuchDomain`, `NotPermitted`,
     `StorageFailed`.
 
-    Passwords are hashed and directories made by `threads` threads, as many as this process has
+    Passwords are hashed and directories made by `threads` threads, one more than this process has
     cores to run on if it is None, while the domain is not locked; then all become users at once,
     synced. `progress(done, all)`, two numbers of users, is called now and then meanwhile, in the
     calling thread; an exception that it raises ends the work, and nothing is done then.

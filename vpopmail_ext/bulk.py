@@ -21,7 +21,7 @@ AnyUser: TypeAlias = (
 Progress: TypeAlias = Callable[[int, int], object]
 
 _TAKEN = 1000  # rows at a time
-_SLICE = 256  # users that a thread hashes passwords of and makes directories for at a time
+_SLICE = 64  # users that a thread hashes passwords of and makes directories for at a time
 LAST_FLAGS = 2**32 - 1
 
 
@@ -77,7 +77,8 @@ class Addition:
             raise ValueError(f"add_users(): threads must be 1 or more, not {threads}")
         # A real library adds them where others are made, one after the other.
         one_by_one = info().library == "real"
-        self.threads = 1 if one_by_one else threads or len(os.sched_getaffinity(0))
+        # One more than cores: while one waits for the disk or another, the cores are busy.
+        self.threads = 1 if one_by_one else threads or len(os.sched_getaffinity(0)) + 1
         self._largest = 1 if one_by_one else _SLICE
         self._invalid: dict[int, RefusedUser] = {}
         self._open()

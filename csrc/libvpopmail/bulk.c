@@ -22,6 +22,8 @@
 #include "stream.h"
 #include "user.h"
 
+#define SYNCED 2048 /* users that are made between two syncs */
+
 struct row {
     char *text; /* what the others point into */
     const char *name, *password, *gecos;
@@ -209,30 +211,38 @@ static int find_stored(struct vpopmail_bulk *b) {
 
 /* And those that only the look-up file has, as vadduser looks there. */
 static int find_known(struct vpopmail_bulk *b) {
-    int found = 0;
+    int fd = -EBADF, found = 0;
     for (size_t i = 0; i < b->count && found >= 0; i++) {
         struct account other = {0};
         if (b->rows[i].refused)
             continue;
-        found = store_find(&b->s.store, b->rows[i].name, &other);
+        if (fd == -EBADF)
+            fd = store_open_cdb(&b->s.store);
+        found = store_find_at(fd, b->rows[i].name, &other);
         if (found > 0)
             refuse(b, &b->rows[i], VA_USERNAME_EXISTS);
         account_free(&other);
     }
+    fd_close(fd);
     return found < 0 ? found : 0;
 }
 
-/* An open hashed directory, which mostly is the next row's too. */
+/* A hashed directory, open or why not, which mostly is the next row's too. */
 struct at {
     struct span place;
     int fd;
+    bool looked;
 };
 #define AT_NONE ((struct at){.fd = -1})
 
+static bool is_at(const struct at *at, struct span place) {
+    return at->looked && span_cmp(place, at->place) == 0;
+}
+
 static int at_place(const struct store *s, struct at *at, struct span place, bool make) {
-    if (at->fd < 0 || span_cmp(place, at->place) != 0) {
+    if (!is_at(at, place)) {
         fd_close(at->fd);
-        *at = (struct at){place, place_open(s, place, make)};
+        *at = (struct at){place, place_open(s, place, make), true};
     }
     return at->fd;
 }
@@ -326,6 +336,12 @@ int vpopmail_bulk_make(struct vpopmail_bulk *b, size_t from, size_t count) {
         if (error)
             code = error_code(error, VA_SUBDIR_CREATION);
     }
+    /* The disk begins with what is there, while others hash. */
+    if (code == VA_SUCCESS && from / SYNCED != (from + count) / SYNCED) {
+        int error = adding_sync(&b->adding);
+        if (error)
+            code = error_code(error, VA_COULD_NOT_UPDATE_FILE);
+    }
     return code;
 }
 
@@ -337,8 +353,7 @@ static void list_paths(const struct vpopmail_bulk *b, bool with_users, struct bu
     struct at at = AT_NONE;
     for (size_t i = 0; i < b->count; i++) {
         struct span place = b->rows[i].place;
-        bool looked = at.fd < 0 && i && span_cmp(place, at.place) == 0;
-        if (!looked && at_place(&b->s.store, &at, place, false) < 0)
+        if (!is_at(&at, place) && at_place(&b->s.store, &at, place, false) < 0)
             for (size_t end = 0; end < place.len; end++)
                 if (end + 1 == place.len || place.data[end + 1] == '/') {
                     buf_span(text, (struct span){place.data, end + 1});

@@ -30,6 +30,9 @@ struct store {
 int store_find(const struct store *s, const char *name, struct account *out);
 /* The same in the bytes of the look-up file. */
 int store_find_in(struct span file, struct span name, struct account *out);
+/* For many: the look-up file as it is now, a descriptor or -errno, which may be handed on. */
+int store_open_cdb(const struct store *s);
+int store_find_at(int fd, const char *name, struct account *out);
 
 /* The lock that vpopmail takes for each change; the functions below are to be called under it. What
  * a crash left half done is completed or undone first. */

@@ -88,21 +88,34 @@ static int from_record(struct span name, struct span value, struct account *out)
     return found;
 }
 
-static int find(const struct store *s, const char *name, bool locked, struct account *out) {
-    struct buf value = {0};
-    *out = (struct account){0};
+static int open_cdb(const struct store *s, bool locked) {
     int fd = file_open(s->dir, CDB, NULL);
     if (fd == -ENOENT) {
         int error = rebuild_if_missing(s, locked);
         fd = error ? error : file_open(s->dir, CDB, NULL);
     }
+    return fd;
+}
+
+int store_open_cdb(const struct store *s) {
+    return open_cdb(s, false);
+}
+
+int store_find_at(int fd, const char *name, struct account *out) {
+    struct buf value = {0};
+    *out = (struct account){0};
     if (fd < 0)
         return fd == -ENOENT ? 0 : fd;
     int found = cdb_find(fd, span_of(name), &value);
-    fd_close(fd);
     if (found > 0)
         found = from_record(span_of(name), (struct span){value.data, value.len}, out);
     buf_free(&value);
+    return found;
+}
+
+static int find(const struct store *s, const char *name, bool locked, struct account *out) {
+    int fd = open_cdb(s, locked), found = store_find_at(fd, name, out);
+    fd_close(fd);
     return found;
 }
 
