@@ -306,6 +306,7 @@ def test_ctrl_c_is_seen_when_the_call_ends(run: Run) -> None:
     run(
         """
         import signal
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # else not in the background
         started = time.monotonic()
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
