@@ -1,4 +1,5 @@
-"""How many system calls a sign-in makes once the files are copied; strace counts them."""
+"""How many system calls a sign-in makes once the files are copied, and how many a user who is added
+with many; strace counts them."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.linked import bundled_alone
 from tests.robustness.test_cache import CHECK_SECONDS, add_domain, on_local_disk
 
 CALLS = 300
@@ -47,10 +49,31 @@ print(time.monotonic() - started, *set(answers))
 """
 
 
-def system_calls(home: Any, scratch: Path, *arguments: str) -> tuple[Counter[str], float, str]:
+ADDING = """
+import os, sys, time
+import vpopmail_ext as v
+from vpopmail_ext import api
+from vpopmail_ext.records import NewUser
+
+v.configure(*sys.argv[1:3])
+users = [NewUser(f"user{n}", password_hash="!") for n in range(int(sys.argv[3]))]
+for mark in range(2):
+    try:
+        os.close(-1)
+    except OSError:
+        pass
+    if not mark:
+        added = api.add_users("ex.com", users)
+print(0, added)
+"""
+
+
+def system_calls(
+    home: Any, scratch: Path, *arguments: str, program: str = PROGRAM
+) -> tuple[Counter[str], float, str]:
     """Return the calls made between the marks, the seconds they took, and the answers."""
     trace = scratch / "trace"
-    command = [sys.executable, "-c", PROGRAM, os.fspath(home.path), os.fspath(home.qmail)]
+    command = [sys.executable, "-c", program, os.fspath(home.path), os.fspath(home.qmail)]
     done = subprocess.run(
         ["strace", "-f", "-o", trace, *command, *arguments],
         stdout=subprocess.PIPE,
@@ -95,6 +118,21 @@ def test_many_sign_ins_make_two_together(
     assert answers == str(user == "alice")
     assert made["ioctl"] == made["geteuid"] == 1
     assert_few(made, seconds)
+
+
+@bundled_alone("they are added one by one")
+def test_each_of_many_users_is_little_but_his_directories(
+    home: Any, domain: None, tmp_path: Path
+) -> None:
+    users = 1000
+    made, _, answers = system_calls(home, tmp_path, str(users), program=ADDING)
+    assert answers == str(users)
+    assert made["mkdirat"] // users == 5
+    # His own directory and his file of the last sign-in.
+    assert made["openat"] // users == 2, made
+    # That he is not there yet, twice; and how each of his six was made.
+    assert made["newfstatat"] // users <= 8, made
+    assert made["faccessat2"] + made["fcntl"] <= users // 10, made
 
 
 def assert_few(made: Counter[str], seconds: float) -> None:
