@@ -9,7 +9,7 @@ from bench.crypt import bare_crypt, hash_of
 from vpopmail_ext import vpopmail_auth_user
 
 DOMAIN, USER, PASSWORD, SALT = "bench-auth.invalid", "sha-512", "a-password", "$6$abcdefgh$"
-CALLS, ROUNDS = 150, 15
+CALLS, ROUNDS = 150, 31
 
 
 def calls() -> None:
