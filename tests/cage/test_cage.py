@@ -586,6 +586,7 @@ def test_a_process_that_does_not_let_go(run: Run) -> None:
         """
     )
     assert out.count("domains/example.com: another process holds its lock") == 1
+    torture.tell("a change waited for 20 s")
 
 
 @pytest.mark.usefixtures("domain")
