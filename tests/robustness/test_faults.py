@@ -201,7 +201,10 @@ def of_threads(tell: Callable[[str], object]) -> Callable[[], object]:
 
 def umask_of(task: str) -> str:
     with open(f"{task}/status") as status:
-        return next(line.split()[1] for line in status if line.startswith("Umask:"))
+        for line in status:
+            if line.startswith("Umask:"):
+                return line.split()[1]
+    raise ProcessLookupError(f"{task} is about to end, and has no umask any more")
 
 
 @contextmanager
