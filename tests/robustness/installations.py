@@ -264,17 +264,26 @@ def _set_limits(place: Installation) -> int:
 
 def _add_users(place: Installation) -> int:
     """Add five users in one change, two of them before the hundredth and three from it on."""
+    return _in_one_change(5, 0, lambda opened: lib.vpx_bulk_commit(opened))
+
+
+def make_users(count: int, first: int) -> int:
+    """Begin to add users: from that one on their directories are made."""
+    return _in_one_change(count, first, lambda opened: 0)
+
+
+def _in_one_change(count: int, first: int, end: Callable[[Any], int]) -> int:
     rows = b"".join(
         b"\0".join((b"dan%d" % number, b"", b"=" + MD5.encode(), b"Dan", b"1", b"0", b"9M", b""))
-        for number in range(5)
+        for number in range(count)
     )
     opened = ffi.new("struct vpx_bulk **")
     code: int = lib.vpx_bulk_open(b"ex.com", opened)
     steps: list[Callable[[], int]] = [
-        lambda: lib.vpx_bulk_take(opened[0], rows, 5),
+        lambda: lib.vpx_bulk_take(opened[0], rows, count),
         lambda: lib.vpx_bulk_check(opened[0]),
-        lambda: lib.vpx_bulk_make(opened[0], 0, 5),
-        lambda: lib.vpx_bulk_commit(opened[0]),
+        lambda: lib.vpx_bulk_make(opened[0], first, count - first),
+        lambda: end(opened[0]),
     ]
     for step in steps:
         code = code or step()

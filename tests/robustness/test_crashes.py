@@ -26,11 +26,13 @@ from tests.robustness.installations import (
     Scenario,
     Tree,
     difference,
+    make_users,
     to_be_struck,
     whole,
 )
 from tests.robustness.power import Power
 from vpopmail_ext import chown
+from vpopmail_ext.errors import Code
 
 ERRNOS = [
     errno.ENOSPC,
@@ -243,6 +245,24 @@ def test_what_can_not_be_opened_is_not_taken_for_missing(
     place: Installation, scenario: Scenario
 ) -> None:
     fail(place, scenario, 1, lambda tried: [errno.EIO], opens=True)
+
+
+def test_what_is_made_of_many_users_can_not_be_synced(together: Installation) -> None:
+    syncs = []
+
+    def judge(call: strike.Call) -> int:
+        syncs.append(call.name == "syncfs")
+        return errno.EIO if syncs[-1] else 0
+
+    with together.used():
+        together.lay_out(NOTHING)
+        before = together.tree()
+        # It is synced for each 2,048 that were made.
+        assert strike.run(lambda: make_users(2047, 2040), judge).code == 0
+        assert not any(syncs)
+        outcome = strike.run(lambda: make_users(2050, 2040), judge)
+        assert (outcome.code, outcome.left) == (Code.VA_COULD_NOT_UPDATE_FILE, False)
+        assert together.tree() == before
 
 
 WAITS = {
