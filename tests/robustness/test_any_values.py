@@ -97,13 +97,17 @@ def harmless(name, arguments):
     return not (name in ("vpopmail_add_domain", "api.add_domain"))
 
 
-@seed(int(seed_number))
-@settings(max_examples=int(examples), database=None, deadline=None,
-          phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(sorted(FUNCTIONS)), st.lists(values | records, max_size=6),
-       st.dictionaries(st.sampled_from(["name", "domain", "password", "user", "quota", "threads",
-                                        "flags", "limits", "apop", "gecos", "uid", "lines"]),
-                       values, max_size=2), st.booleans())
+# hypothesis remembers all that a run has tried, half a megabyte each.
+ROUND = 1000
+
+
+def run(test, count, *values):
+    for first in range(0, count, ROUND):
+        told = settings(max_examples=min(ROUND, count - first), database=None, deadline=None,
+                        phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+        seed(int(seed_number) + first)(told(given(*values)(test)))()
+
+
 def call(name, arguments, named, right_number):
     function = FUNCTIONS[name]
     if right_number:
@@ -126,10 +130,6 @@ def call(name, arguments, named, right_number):
     done[name] += 1
 
 
-@seed(int(seed_number))
-@settings(max_examples=int(examples) // 10, database=None, deadline=None,
-          phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-@given(values, values)
 def configure(one, other):
     os.pwrite(1, b"configure".ljust(60) + b"\\n", 0)
     try:
@@ -139,8 +139,11 @@ def configure(one, other):
     v.configure(home=home, qmail=qmail)
 
 
-call()
-configure()
+run(call, int(examples), st.sampled_from(sorted(FUNCTIONS)), st.lists(values | records, max_size=6),
+    st.dictionaries(st.sampled_from(["name", "domain", "password", "user", "quota", "threads",
+                                     "flags", "limits", "apop", "gecos", "uid", "lines"]),
+                    values, max_size=2), st.booleans())
+run(configure, int(examples) // 10, values, values)
 # All the same it works.
 assert v.info().home == home
 v.vpopmail_del_domain("example.com")
@@ -159,7 +162,7 @@ def test_any_values(home: Any, tmp_path: Path) -> None:
     if v.info().library == "real":
         pytest.skip("a real library's home is compiled in")
     said = tmp_path / "said"
-    examples = int(torture.amount(250, 100_000))
+    examples = int(torture.amount(250, 25_000))
     if os.environ.get("VPOPMAIL_TEST_SANITIZED"):
         examples //= 4
     with said.open("w+b") as out:
