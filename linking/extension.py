@@ -91,13 +91,18 @@ def describe(extension: Extension, library: Library, extra: list[str]) -> None:
     else:
         ours = bundled()
         depends += [*ours.sources, *ours.depends]
-        names = ("real", "real_records", "real_bulk", "cage", "wrap", "files")
-        sources = [f"csrc/binding/{name}.c" for name in names]
+        names = ["real", "real_records", "real_bulk", "cage", "wrap", "files"]
         wraps = [f"-Wl,--wrap={name}" for name in WRAPPED]
         # Only what Python looks for is seen from outside: not the library's own many names.
         link_flags += ["-Wl,-Bsymbolic", "-Wl,--version-script=csrc/binding/exports.map", *wraps]
         policy = not link(library, "policy.c")
         compile_flags += [f"-DVPX_HAS_POLICY={int(policy)}", NO_LTO]
+        if library.auth_module:
+            names += ["imports"]
+            each = "".join(f"X({name})" for name in WRAPPED)
+            compile_flags += [f"-DVPX_AUTH_MODULE={_c_text(library.auth_module)}"]
+            compile_flags += [f"-DVPX_WRAPPED(X)={each}"]
+        sources = [f"csrc/binding/{name}.c" for name in names]
     if library.path:
         compile_flags.append(f"-DVPX_LIBRARY={_c_text(library.path)}")
     sources += library.sources

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shlex
 import stat
 import sys
@@ -16,12 +17,31 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from linking.probe import BUNDLED, ROOT, Library, Obstacle, checked, compiler, files, macros, run
+from linking.probe import (
+    BUNDLED,
+    ROOT,
+    Library,
+    Obstacle,
+    checked,
+    compiler,
+    files,
+    macros,
+    named,
+    run,
+)
 
 HOMES = ["/home/vpopmail", "/usr/local/vpopmail", "/var/vpopmail", "/var/lib/vpopmail"]
 # Where a distribution's package has the headers; its library is where the compiler looks, or there.
 INCLUDES = ["/usr/include/vpopmail", "/usr/local/include/vpopmail"]
 LIBRARIES = ["/usr/local/lib"]
+# vpopmail 5.5: its auth modules, and what the headers of other versions define of each.
+MODULES = {
+    "vcdb.so": "USE_CDB",
+    "vmysql.so": "USE_MYSQL",
+    "vpgsql.so": "USE_POSTGRES",
+    "vldap.so": "USE_LDAP",
+    "vopenldap.so": "USE_LDAP",
+}
 
 
 def find_library(environment: Mapping[str, str]) -> Library:
@@ -107,28 +127,58 @@ def installed(home: str) -> Library:
         os.path.join(home, name)
         for name in ("include/vpopmail.h", "lib/libvpopmail.a", "etc/inc_deps", "etc/lib_deps")
     )
-    missing = [path for path in (header, archive, inc_deps, lib_deps) if not is_file(path)]
     shared = os.path.join(home, "lib/libvpopmail.so")
-    if archive in missing and is_file(shared):
-        raise Obstacle(
-            f"vpopmail_ext: {home} has only the shared {shared}, not libvpopmail.a, which is "
-            "needed (what the library prints is caught when it is linked). vpopmail 5.5, which "
-            f"stayed in development, makes only that: install 5.4.33 or 5.6, or {BUNDLED}"
-        )
+    library = shared if not is_file(archive) and is_file(shared) else archive
+    missing = [path for path in (header, library, inc_deps, lib_deps) if not is_file(path)]
     if missing:
         what = {
             (False, True): "has vpopmail's headers without its library",
             (True, False): "has vpopmail's library without its headers",
             (False, False): "is no installation of vpopmail",
-        }.get((archive not in missing, header not in missing), "is not complete")
+        }.get((library not in missing, header not in missing), "is not complete")
         raise Obstacle(
             f"vpopmail_ext: {home} {what}: there is no {', no '.join(missing)}. Install vpopmail "
             f"there (make install-strip in its source; or run ./build_libvpopmail.sh --prefix "
             f"{shlex.quote(home)} --qmail DIR), set VPOPMAIL_HOME to the directory where it is, "
             f"or {BUNDLED}"
         )
-    return _library(
-        archive, [*words(inc_deps), f"-I{home}/include"], [f"-L{home}/lib"], lib_deps, [inc_deps]
+    found = _library(
+        library, [*words(inc_deps), f"-I{home}/include"], [f"-L{home}/lib"], lib_deps, [inc_deps]
+    )
+    return with_module(home, found) if library == shared else found
+
+
+def with_module(home: str, library: Library) -> Library:
+    """Add the auth module that a shared library loads: vpopmail 5.5 has it in a file of its own."""
+    told = macros(library.compile_flags)
+    version = told.get("VERSION", "").strip('"')
+    if not version.startswith("5.5."):
+        raise Obstacle(
+            f"vpopmail_ext: {home} has only the shared {library.path}, not libvpopmail.a, which is "
+            f"needed of every vpopmail but 5.5 (this one is of {named(version)}). Install "
+            f"vpopmail again, or {BUNDLED}"
+        )
+    module = os.path.join(home, "etc/vpopmail.authmodule")
+    name = os.path.basename(os.path.realpath(module))
+    has = f"has the auth module {name}" if is_file(module) else f"has no auth module {module}"
+    if not is_file(module) or name not in MODULES:
+        raise Obstacle(
+            f"vpopmail_ext: the vpopmail {version} in {home} {has}. Install one of "
+            f"{', '.join(MODULES)} (in vpopmail's source: cd backends/cdb, or another, then "
+            f"./configure, make, make install), or {BUNDLED}"
+        )
+    defined = ["VPX_SHARED", f'AUTH_MODULE="{name[1:-3]}"', MODULES[name], "ENABLE_AUTH_LOGGING"]
+    # It has a name for each directory in its home, and none for that.
+    compiled_in = os.path.dirname(told.get("VPOPMAIL_DIR_DOMAINS", "").strip('"'))
+    defined += [f'VPOPMAILDIR="{compiled_in}"']
+    if re.search(r" T alias_select$", run(["nm", "-D", module]).stdout, re.MULTILINE):
+        defined += ["VALIAS"]
+    return library._replace(
+        depends=[*library.depends, module],
+        compile_flags=[*library.compile_flags, *(f"-D{each}" for each in defined)],
+        # Loaded with the library, it finds there what it takes of it.
+        link_flags=["-Wl,--no-as-needed", *library.link_flags, module],
+        auth_module=module,
     )
 
 

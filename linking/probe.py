@@ -48,6 +48,8 @@ class Library(NamedTuple):
     """The library's file; empty for what is compiled into the module."""
     told_by: str = ""
     """The file that `link_flags` are from; empty for none."""
+    auth_module: str = ""
+    """The file of the auth module that a shared library loads; empty for what is an archive."""
 
 
 class Obstacle(SystemExit):
@@ -66,14 +68,18 @@ def checked(library: Library, wanted: str) -> Library:
     numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
     if not numbers or tuple(map(int, numbers.groups())) < OLDEST:
         raise Obstacle(
-            f"vpopmail_ext: the vpopmail of {library.path} is of "
-            f"{'version ' + version if version else 'an unknown version'}; "
+            f"vpopmail_ext: the vpopmail of {library.path} is of {named(version)}; "
             f"{'.'.join(map(str, OLDEST))} or a later one is needed. Install one, or {BUNDLED}"
         )
     said = link(library, "binding.c" if library.bundled else "needed.c")
     if said:
         raise Obstacle(f"vpopmail_ext: {_reason(said, library, version)}, or {BUNDLED}")
     return library
+
+
+def named(version: str) -> str:
+    """Return what to call a version in a sentence."""
+    return f"version {version}" if version else "an unknown version"
 
 
 def macros(flags: list[str]) -> dict[str, str]:

@@ -97,7 +97,7 @@ def compiled_in_home() -> Home:
         for path in top.iterdir():
             remove(path)
         for name in names:
-            shutil.copytree(INSTALLATION / of / name, top / name)
+            shutil.copytree(INSTALLATION / of / name, top / name, symlinks=True)
     for path in (home.path / "etc").iterdir():
         if path.name not in KEPT:
             path.unlink()
@@ -107,7 +107,7 @@ def compiled_in_home() -> Home:
 INSTALLATION = Path("/srv/installation")
 """Where tests/container.sh shows what is to be copied."""
 INSTALLED = ("bin", "etc", "include", "lib")
-KEPT = {"inc_deps", "lib_deps", "vpopmail.mysql"}
+KEPT = {"inc_deps", "lib_deps", "vpopmail.authmodule", "vpopmail.mysql", "vusagec.conf"}
 
 
 def remove(path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +12,11 @@ from pathlib import Path
 from tests.conftest import domain_ids
 
 TOP = Path(__file__).parents[1]
+CAGE = TOP / "tests/cage"
+# As hardened builds are: their import tables can't be written any more.
+COMPILE_SHARED: list[str | Path] = [
+    *["gcc", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-g", "-shared", "-fPIC", "-Wl,-z,relro,-z,now"]
+]
 CONFIG = """\
 #define VERSION "{version}"
 #define USE_MYSQL 1
@@ -32,6 +39,19 @@ int vread_dir_control(vdir_type *places, char *domain, uid_t uid, gid_t gid);
 int vwrite_dir_control(vdir_type *places, char *domain, uid_t uid, gid_t gid);
 #endif
 """
+# What 5.5 calls by pointers, or has in another form; and what it has besides.
+OF_MODULE = re.compile(
+    r"^.*\b(vauth_(getpw|getall|setpw)|vmkpasswd|valias_\w+|vset_lastauth|v\w+_dir_control"
+    r"|readuserquota)\(.*\n",
+    re.MULTILINE,
+)
+MORE_SHARED = {
+    "vpopmail.h": "int readuserquota(const char *dir, long *bytes, int *messages);\n",
+    "vauth.h": (
+        '#define NULL_REMOTE_IP "0.0.0.0"\n'
+        "const char *vauth_module_name(void);\nint vauth_module_feature(const char *);\n"
+    ),
+}
 
 
 def lay_out(home: Path, *flags: str, version: str = "5.6.13") -> Path:
@@ -50,6 +70,35 @@ def lay_out(home: Path, *flags: str, version: str = "5.6.13") -> Path:
     (home / "etc/lib_deps").write_text(f"-L{home}/lib -lvpopmail  -lcrypt\n")
     archive(home, *flags)
     return home
+
+
+def lay_out_shared(home: Path, name: str = "mysql") -> Path:
+    """Install it as vpopmail 5.5 is: a shared library, its auth module, other headers."""
+    lay_out(home, version="5.5.0")
+    include = home / "include"
+    user = pwd.getpwuid(os.getuid()).pw_name
+    for config in ("vpopmail_config.h", "config.h"):
+        kept = re.sub(".*(USE_|VPOPMAIL).*\n", "", (include / config).read_text())
+        own = f'#define VPOPMAIL_DIR_DOMAINS "{home}/domains"\n#define VPOPUSER "{user}"\n'
+        (include / config).write_text(kept + own)
+    for header, more in MORE_SHARED.items():
+        text, end, _ = (include / header).read_text().rpartition("#endif")
+        (include / header).write_text(OF_MODULE.sub("", text) + more + end + "\n")
+    (include / "storage.h").write_text("")
+    (home / "lib/libvpopmail.a").unlink()
+    library = home / "lib/libvpopmail.so"
+    flags = [f"-I{include}", f'-DVPOPMAILDIR="{home}"']
+    subprocess.run([*COMPILE_SHARED, *flags, CAGE / "shared.c", "-o", library], check=True)
+    (home / "etc/vpopmail.authmodule").symlink_to(module(home, name))
+    return home
+
+
+def module(home: Path, name: str, *flags: str) -> Path:
+    """Make an auth module; return its file."""
+    made = home / f"lib/v{name}.so"
+    command = [*COMPILE_SHARED, f'-DNAME="{name}"', *flags, CAGE / "module.c", "-o", made]
+    subprocess.run(command, check=True)
+    return made
 
 
 def archive(home: Path, *flags: str) -> None:

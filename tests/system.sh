@@ -20,6 +20,17 @@ defined() { # NAME: what vpopmail_config.h has as its text
     defines "$1" | tr -d '"'
 }
 
+# vpopmail 5.5 has the auth module in a file of its own, and no name for its directory.
+directory() {
+    local home domains
+    home=$(defined VPOPMAILDIR) domains=$(defined VPOPMAIL_DIR_DOMAINS)
+    echo "${home:-${domains%/domains}}"
+}
+
+uses() { # MODULE: whether that is its auth module
+    [ "$(defines "USE_${1^^}")" ] || [[ "$(readlink "$VPOPMAIL_HOME/etc/vpopmail.authmodule")" = */v$1.so ]]
+}
+
 # In the container: the copy, at the paths that are compiled in; the module; the tests.
 inside() { # PYTHON [ARGUMENT…]
     local python=$1 from=/srv/installation
@@ -36,7 +47,7 @@ inside() { # PYTHON [ARGUMENT…]
     "$python" setup.py -q build_ext --inplace
     if [ $# -gt 0 ]; then
         :
-    elif [ "$(VPOPMAIL_HOME=$from/home defines USE_CDB)" ]; then
+    elif VPOPMAIL_HOME=$from/home uses cdb; then
         # The rest of tests/robustness is about what is in csrc/libvpopmail.
         set -- tests/conformance tests/robustness/test_{faults,bad_input,many,threads}.py \
             tests/system tests/unit/test_{add_users,aio,api,checkpassword,chown,cli,doctor,model,php}.py
@@ -57,11 +68,11 @@ if [ -z "${VPOPMAIL_HOME:-}" ]; then
 fi
 [ -f "$VPOPMAIL_HOME/include/vpopmail_config.h" ] ||
     stop "$VPOPMAIL_HOME is no installation of vpopmail: there is no include/vpopmail_config.h in it"
-[ "$(defined VPOPMAILDIR):$(defined QMAILDIR)" = /home/vpopmail:/var/qmail ] ||
-    stop "$VPOPMAIL_HOME was made for $(defined VPOPMAILDIR) and $(defined QMAILDIR); the recorded calls are of /home/vpopmail and /var/qmail"
+[ "$(directory):$(defined QMAILDIR)" = /home/vpopmail:/var/qmail ] ||
+    stop "$VPOPMAIL_HOME was made for $(directory) and $(defined QMAILDIR); the recorded calls are of /home/vpopmail and /var/qmail"
 qmail=${QMAIL_HOME:-$(defined QMAILDIR)}
 [ -d "$qmail/bin" ] || stop "there is no qmail in $qmail; set QMAIL_HOME to its directory"
-[ -z "$(defines USE_MYSQL)" ] || tests/packages.sh mysql
+! uses mysql || tests/packages.sh mysql
 python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 shift
 from=$VPOPMAIL_HOME

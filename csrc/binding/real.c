@@ -4,14 +4,17 @@
 #include "real.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cage.h"
+#include "imports.h"
 #include "own.h"
 
-#if defined USE_CDB
+#if defined AUTH_MODULE
+#elif defined USE_CDB
 #define AUTH_MODULE "cdb"
 #elif defined USE_MYSQL
 #define AUTH_MODULE "mysql"
@@ -35,6 +38,7 @@
 #define IS_PARSE_ERROR(code) ((code) == VA_PARSE_ERROR || ((code) <= -45 && (code) >= -54))
 
 static _Thread_local char policy[ROOM];
+static bool caught;
 
 /* --- calling ------------------------------------------------------------------------------------
  */
@@ -50,13 +54,21 @@ bool call_put(char *to, const char *argument) {
 /* Connects where the library has a server and is not connected, or not any more: many of its
  * functions take it for granted that it is. */
 static int connect_server(void) {
-#ifdef USE_CDB
+#if defined USE_CDB && !defined VPX_SHARED
     return VA_SUCCESS;
 #else
     static bool failed;
     if (failed || cage_lost_connection())
         vclose();
     int code = vauth_open(1);
+#ifdef VPX_SHARED
+    if (code == VA_SUCCESS && strcmp(vauth_module_name(), AUTH_MODULE) != 0) {
+        static const char other[] =
+            VPX_AUTH_MODULE " is no longer " AUTH_MODULE ": build vpopmail_ext again\n";
+        cage_say(other, strlen(other));
+        code = VA_NO_AUTH_CONNECTION;
+    }
+#endif
     failed = code != VA_SUCCESS;
     /* The codes of its configuration file say more; any other does not say what it is about. */
     return !failed || IS_PARSE_ERROR(code) ? code : VA_NO_AUTH_CONNECTION;
@@ -92,7 +104,7 @@ static void perform(void *argument) {
 
 int call_run(void (*work)(struct call *c), struct call *c) {
     c->work = work;
-    int result = cage_run(perform, c);
+    int result = caught ? cage_run(perform, c) : CAGE_REFUSED;
     int code = result == CAGE_REFUSED  ? VPX_NO_CAGE
                : result == CAGE_EXITED ? VA_NO_AUTH_CONNECTION
                                        : c->code;
@@ -115,8 +127,11 @@ void call_answer(struct call *c, int code) {
 
 static void add_domain(struct call *c) {
     int code = own_check_add_domain(c->domain, c->text, c->uid, c->gid);
+    char dir[ROOM];
+    if (code == VA_SUCCESS && snprintf(dir, sizeof dir, "%s%s", c->text, BELOW_DIR) >= ROOM)
+        code = VA_DIR_TOO_LONG;
     if (code == VA_SUCCESS)
-        code = vadddomain(c->domain, c->text, c->uid, c->gid);
+        code = vadddomain(c->domain, dir, c->uid, c->gid);
     call_answer(c, code);
     own_tidy(c->text);
     own_settle_domains();
@@ -278,7 +293,9 @@ void call_take_time(const struct call *c, const struct vqpasswd *user) {
 }
 
 static void auth_user(struct call *c) {
+    /* Also of one that the library has no room for: to look for it leaves a lock. */
     bool known = !IN_CDB || own_find_user(c->user, c->domain) > 0;
+    known = known && strlen(c->user) <= MAX_PW_NAME;
     c->code = known && vauth_user(c->user, c->domain, c->text, c->more) != NULL;
     if (c->code == 0 && c->equal_time)
         call_take_time(c, known ? vauth_getpw(c->user, c->domain) : NULL);
@@ -286,7 +303,7 @@ static void auth_user(struct call *c) {
 
 int vpx_auth_user(const char *user, const char *domain, const char *password, int equal_time) {
     struct call c = {.equal_time = equal_time};
-    if (!user[0] || !domain[0] || strlen(user) > MAX_PW_NAME || strlen(domain) > MAX_PW_DOMAIN)
+    if (!user[0] || !domain[0] || strlen(domain) > MAX_PW_DOMAIN)
         return 0;
     if (!call_put(c.user, user) || !call_put(c.domain, domain) || !call_put(c.text, password))
         return 0;
@@ -445,10 +462,26 @@ int vpx_error(int code, struct vpx_bytes *out) {
 }
 
 int vpx_configure(const char *home, const char *qmail) {
+    caught = imports_are_caught();
     cage_on_fork(vclose);
     cage_after_each(own_unlock);
     bool same = (!home || !strcmp(home, VPOPMAILDIR)) && (!qmail || !strcmp(qmail, QMAILDIR));
     return same && own_begin(VPOPMAILDIR, QMAILDIR) == VA_SUCCESS ? 0 : -1;
+}
+
+/* Whose the domains are: vpopmail 5.5 looks that up when it runs. */
+static void find_ids(struct vpx_library *out) {
+#ifdef VPX_SHARED
+    char names[4096];
+    struct passwd entry, *found = NULL;
+    if (getpwnam_r(VPOPUSER, &entry, names, sizeof names, &found) || !found)
+        return;
+    out->uid = entry.pw_uid;
+    out->gid = entry.pw_gid;
+#else
+    out->uid = VPOPMAILUID;
+    out->gid = VPOPMAILGID;
+#endif
 }
 
 void vpx_library(struct vpx_library *out) {
@@ -462,12 +495,11 @@ void vpx_library(struct vpx_library *out) {
 #endif
                                 .max_user = MAX_PW_NAME,
                                 .max_gecos = MAX_PW_GECOS,
-                                .uid = VPOPMAILUID,
-                                .gid = VPOPMAILGID,
                                 .version = VERSION,
                                 .auth_module = AUTH_MODULE,
                                 .path = VPX_LIBRARY,
                                 .simd = "off"};
+    find_ids(out);
 }
 
 int vpx_home(struct vpx_bytes *out) {

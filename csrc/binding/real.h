@@ -14,10 +14,29 @@
 #include "vpopmail_config.h"
 
 #include "config.h"
+#ifdef VPX_SHARED
+/* Its vauthmodule.h would define, in each of our files, pointers of its own. */
+#define VAUTH_MODULE
+#include "storage.h"
+#endif
 #include "vpopmail.h"
 
 #include "vauth.h"
 #include "vlimits.h"
+#ifdef VPX_SHARED
+#include "shared.h"
+/* What readuserquota() counts in. */
+#define USAGE_BYTES long
+#define USAGE_MESSAGES int
+/* What vadddomain() takes to be in its directory's name already. */
+#define BELOW_DIR "/domains"
+#define NOTES_SIGN_INS (vauth_module_feature("AUTH_LOGGING") != 0)
+#else
+#define USAGE_BYTES storage_t
+#define USAGE_MESSAGES storage_t
+#define BELOW_DIR ""
+#define NOTES_SIGN_INS true
+#endif
 
 /* Room for an argument: more than any that the checks let through, and than the 97 bytes of the
  * real domain's name that the library writes over an alias domain's. */

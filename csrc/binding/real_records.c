@@ -266,7 +266,9 @@ static struct vqpasswd *find_user_dir(struct call *c) {
 static void last_auth(struct call *c) {
 #ifdef ENABLE_AUTH_LOGGING
     struct vqpasswd *pw = find_user_dir(c);
-    if (!pw)
+    if (pw && !NOTES_SIGN_INS)
+        c->code = VPX_NOT_SUPPORTED;
+    if (!pw || !NOTES_SIGN_INS)
         return;
     time_t when = vget_lastauth(pw, c->domain);
     char *ip = vget_lastauthip(pw, c->domain);
@@ -291,8 +293,9 @@ int vpx_last_auth(const char *name, const char *domain, struct vpx_bytes *out) {
 static void set_last_auth(struct call *c) {
 #ifdef ENABLE_AUTH_LOGGING
     if (find_user_dir(c))
-        call_answer(c, vset_lastauth(c->user, c->domain, c->text) ? VA_COULD_NOT_UPDATE_FILE
-                                                                  : VA_SUCCESS);
+        call_answer(c, !NOTES_SIGN_INS                              ? VPX_NOT_SUPPORTED
+                       : vset_lastauth(c->user, c->domain, c->text) ? VA_COULD_NOT_UPDATE_FILE
+                                                                    : VA_SUCCESS);
 #else
     c->code = VPX_NOT_SUPPORTED;
 #endif
@@ -307,7 +310,8 @@ int vpx_set_last_auth(const char *name, const char *domain, const char *address)
 }
 
 struct usage {
-    storage_t bytes, messages;
+    USAGE_BYTES bytes;
+    USAGE_MESSAGES messages;
 };
 
 static void quota_usage(struct call *c) {
@@ -316,9 +320,10 @@ static void quota_usage(struct call *c) {
     if (!pw)
         return;
     char dir[ROOM];
+    struct usage found = {0, 0};
     if (snprintf(dir, sizeof dir, "%s/Maildir", pw->pw_dir) < ROOM &&
-        readuserquota(dir, &usage->bytes, &usage->messages) != 0)
-        *usage = (struct usage){0, 0};
+        readuserquota(dir, &found.bytes, &found.messages) == 0)
+        *usage = found;
 }
 
 int vpx_quota_usage(const char *name, const char *domain, unsigned long long *bytes,
@@ -326,8 +331,8 @@ int vpx_quota_usage(const char *name, const char *domain, unsigned long long *by
     struct usage usage = {0, 0};
     struct call c = {.other = &usage};
     int code = put_names(&c, name, domain) ? call_run(quota_usage, &c) : VA_USER_DOES_NOT_EXIST;
-    *bytes = usage.bytes;
-    *messages = usage.messages;
+    *bytes = (unsigned long long)usage.bytes;
+    *messages = (unsigned long long)usage.messages;
     return code;
 }
 

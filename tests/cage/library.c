@@ -166,7 +166,7 @@ int vadduser(char *user, char *domain, char *password, char *gecos, int apop) {
     struct account *a = &accounts[count];
     if (strcasecmp(domain, "example.com") != 0 || !strcmp(user, "unwanted"))
         return -70;
-    printf("vadduser %s %s %d %s\n", user, gecos, apop, strlen(password) == 40 ? "?" : password);
+    printf("vadduser %s %s %d %s\n", user, gecos, apop, strlen(password) >= 16 ? "?" : password);
     *a = (struct account){.apop = apop};
     strcpy(a->name, user);
     snprintf(a->hash, sizeof a->hash, "<%s>", password);
@@ -285,7 +285,11 @@ char *default_domain(void) {
 void lowerit(char *text) {
     (void)text;
 }
-int readuserquota(const char *dir, storage_t *bytes, storage_t *messages) {
+#ifndef USAGE_BYTES
+#define USAGE_BYTES storage_t
+#define USAGE_MESSAGES storage_t
+#endif
+int readuserquota(const char *dir, USAGE_BYTES *bytes, USAGE_MESSAGES *messages) {
     return (void)dir, (void)bytes, (void)messages, -1;
 }
 int vget_limits(const char *domain, struct vlimits *limits) {

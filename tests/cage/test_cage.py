@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from setuptools import Extension
 
+from linking import extension, find
 from tests import cdb, torture
-from tests.installation import TOP, copy_project, lay_out
+from tests.installation import TOP, copy_project, lay_out, lay_out_shared, module
 
 START = """\
 import os, sys, threading, time
@@ -32,11 +34,11 @@ def call(what, password="password"):
 """
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=[lay_out, lay_out_shared], ids=["archive", "shared"])
+def place(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """Install the library below a directory, and beside it the package that is linked with it."""
     top = tmp_path_factory.mktemp("cage")
-    home = lay_out(top / "vpopmail")
+    home: Path = request.param(top / "vpopmail")
     copy = copy_project(top / "copy")
     environment = {**os.environ, "VPOPMAIL_HOME": str(home), "VPOPMAIL_EXT_LIBRARY": "real"}
     subprocess.run(
@@ -82,15 +84,23 @@ def run(place: Path) -> Run:
 
 def test_it_is_linked(run: Run, place: Path) -> None:
     out = run("print(v.info().library, v.info().auth_module, v.info().library_path)")
-    assert out == f"real mysql {place}/vpopmail/lib/libvpopmail.a\n"
+    path = find.installed(str(place / "vpopmail")).path
+    assert out == f"real mysql {path}\n"
+    assert Path(path).parent == place / "vpopmail/lib"
 
 
-@pytest.mark.parametrize("source", ["real", "real_records", "real_bulk", "needed", "policy"])
+@pytest.mark.parametrize(
+    "source", ["real", "real_records", "real_bulk", "needed", "policy", "imports", "wrap", "files"]
+)
 def test_the_binding_compiles_without_a_warning(place: Path, source: str) -> None:
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-    include = ["-isystem", f"{place}/vpopmail/include", '-DVPX_LIBRARY=""', "-DVPX_HAS_POLICY=1"]
+    made = Extension("module", [])
+    extension.describe(made, find.installed(str(place / "vpopmail")), [])
+    if f"csrc/binding/{source}.c" not in made.sources and source not in ("needed", "policy"):
+        pytest.skip("it is not compiled for this library")
+    flags = [flag.replace("-I", "-isystem") for flag in made.extra_compile_args]
+    flags += ["-Wall", "-Wextra", "-Wconversion", "-Werror", "-iquotecsrc/libvpopmail"]
     file = TOP / f"csrc/binding/{source}.c"
-    subprocess.run(["gcc", *flags, *include, "-c", file, "-o", "/dev/null"], check=True)
+    subprocess.run(["gcc", *flags, "-c", file, "-o", "/dev/null"], check=True, cwd=TOP)
 
 
 def test_another_home_is_refused_with_both(run: Run, place: Path) -> None:
@@ -105,6 +115,22 @@ def test_another_home_is_refused_with_both(run: Run, place: Path) -> None:
     )
     assert f"{place}/vpopmail and {place}/vpopmail/qmail compiled" in out
     assert "cannot use /elsewhere and" in out
+
+
+def test_threads_configure_at_once(run: Run) -> None:
+    run(
+        """
+        def configure():
+            for _ in range(300):
+                v.configure(home=os.environ["HOME_DIR"] + "/vpopmail")
+        threads = [threading.Thread(target=configure) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert call("wander") == "text of 0"
+        """
+    )
 
 
 def test_the_working_directory_and_umask_stay(run: Run) -> None:
@@ -172,6 +198,48 @@ def test_exit_is_an_error_of_the_call(run: Run) -> None:
         assert call("exit") == "text of -23", v.vpopmail_error()
         assert call("count") == OPEN
         """
+    )
+
+
+@pytest.mark.usefixtures("domain")
+def test_what_the_auth_module_does_is_caught(run: Run, place: Path) -> None:
+    if not (place / "vpopmail/etc/vpopmail.authmodule").exists():
+        pytest.skip("its auth module is in the library")
+    out = run(
+        """
+        import logging
+        logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+        print(v.vpopmail_alias_add("info", "example.com", "&a@b.example"), v.vpopmail_error())
+        print(call("wander"))
+        """
+    )
+    assert out == (
+        "INFO:vpopmail_ext:libvpopmail: alias_insert info example.com &a@b.example\n"
+        "False text of -23\ntext of 0\n"
+    )
+
+
+def test_another_auth_module_than_that_it_was_built_for(run: Run, place: Path) -> None:
+    link = place / "vpopmail/etc/vpopmail.authmodule"
+    if not link.exists():
+        pytest.skip("its auth module is in the library")
+    was = link.readlink()
+    other = module(place / "vpopmail", "pgsql")
+    link.unlink()
+    link.symlink_to(other)
+    script = """
+        import logging
+        logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+        print(v.vpopmail_add_domain("example.com", "/srv", 1, 1), v.vpopmail_error())
+        """
+    try:
+        out = run(script)
+    finally:
+        link.unlink()
+        link.symlink_to(was)
+    assert out == (
+        f"INFO:vpopmail_ext:libvpopmail: {link} is no longer mysql: build vpopmail_ext again\n"
+        "False text of -23\n"
     )
 
 

@@ -478,3 +478,86 @@ WITH_5_4: Final = {
 }
 """Where vpopmail 5.4.33 is linked, in place of all that. What it writes otherwise in every call,
 rows 23 to 26, is told in forms.py."""
+
+
+# --- vpopmail 5.5 ---------------------------------------------------------------------------------
+
+
+def _row_26_gecos_with_policy() -> dict[tuple[str, int], Difference]:
+    """As with 5.4, but for the user that the policy refuses."""
+    passwords = {6: "p" * 128, 11: "with:colon and space", 13: "pässwörd", 20: "apop-pw-1"}
+    p2 = {call: _user_5_4("p2", text, "long password") for call, text in passwords.items()}
+    with_5_4 = _row_26_gecos()
+    expected = {
+        **{call: with_5_4["user_fields", call] for call in (2, 9)},
+        6: Difference((26,), changed=_added_5_4("p2", p2[6])),
+        **{call: Difference((26,), changed=_users_5_4(p2[call])) for call in (11, 13, 20)},
+    }
+    return {("user_fields", call): expected[call] for call in expected}
+
+
+def _row_31() -> dict[tuple[str, int], Difference]:
+    """vdeldomain leaves a domain with alias domains, and says so with its exit status, too."""
+    failed = Difference(
+        (31,),
+        result=False,
+        warnings=["vpopmail_del_domain_ex error: 1"],
+        error="Unknown error",
+    )
+    calls = [("alias_domain_ex", 16), ("del_domain_ex_aliases", 0), ("del_domain_ex_aliases", 3)]
+    return dict.fromkeys(calls, failed)
+
+
+def _row_32() -> dict[tuple[str, int], Difference]:
+    """The list of free places has no lock."""
+    lock = Difference((32,), changed={f"{_EXAMPLE}/.dir_control_free.lock": None})
+    return {("big_dir", 15): lock, ("crossing_100", 2): lock}
+
+
+def _row_34() -> dict[tuple[str, int], Difference]:
+    """A quota is read as a number with a fraction, and is one also where it is none."""
+    size = f"{_EXAMPLE}/alice/Maildir/maildirsize"
+    line = _recorded("quota")["calls"][11]["changed"][f"{_EXAMPLE}/vpasswd"]["text"]
+    kept = {12: "0S", 14: "0S", 15: "-5S", 16: "1572864S", 20: "1234567890123456768S", 22: "0S"}
+    expected = {
+        call: Difference(
+            (34,),
+            changed={
+                f"{_EXAMPLE}/vpasswd": _owned(line.replace("1000C", quota)),
+                size: _owned(f"{quota}\n0 0\n"),
+            },
+            **_SUCCEEDED,
+        )
+        for call, quota in {**kept, 27: "0C", 28: "0S"}.items()
+    }
+    none = {f"{_EXAMPLE}/vpasswd": _owned(line.replace("1000C", ""))}
+    expected[13] = Difference((34,), changed=none, removed=[size])
+    return {("quota", call): expected[call] for call in expected}
+
+
+def _row_35() -> dict[tuple[str, int], Difference]:
+    """The policy is looked at before the domain, and after the lock file is made."""
+    text = "password requires more characters "
+    lock = {"type": "file", "mode": "0600", "uid": 0, "gid": 0, "text": ""}
+    return {
+        ("two_faults", 6): Difference((35,), **_failed(text)),
+        ("user_fields", 4): Difference((35,), changed={f"{_EXAMPLE}/.vpasswd.lock": lock}),
+    }
+
+
+WITH_5_5: Final = {
+    **_row_23(),
+    **_row_26_gecos_with_policy(),
+    **_row_26_users(),
+    **_row_26_passwords(),
+    **_row_28(),
+    **_row_29(),
+    **_row_31(),
+    **_row_32(),
+    **_row_34(),
+    **_row_35(),
+}
+"""Where vpopmail 5.5 is linked; rows 23 to 26 and 33 are told in forms.py."""
+
+OF_RELEASES: Final = {"5.4": WITH_5_4, "5.5": WITH_5_5}
+"""By the first two numbers."""

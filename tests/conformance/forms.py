@@ -31,9 +31,18 @@ class Form:
     """What vadduser takes; vpasswd takes 128 bytes."""
     keeps_catch_all: bool
     """The user that .qmail-default names can't be deleted."""
+    names_directory: bool = False
+    """A text about the directory of domains has its path."""
+    policy_first: bool = False
+    """vadduser looks at the password policy before it looks for the domain."""
 
     def text(self, recorded: str) -> str:
         """Return an error's text."""
+        if self.names_directory:
+            recorded = recorded.replace(
+                " vpopmail/domains/domain", " /home/vpopmail/domains domain"
+            )
+            recorded = recorded.replace(" vpopmail/domains directory", " /home/vpopmail/domains")
         return recorded if self.tells_sizes else _SIZE.sub("", recorded)
 
     def is_hash(self, hashed: bytes, password: bytes) -> bool:
@@ -98,8 +107,9 @@ FORM_5_4 = Form(
     longest_new_password=128,
     keeps_catch_all=False,
 )
+FORM_5_5 = replace(FORM_5_4, names_directory=True, policy_first=True)
 
 
 def form_of(version: str) -> Form:
-    """Return the form of a release: one before 5.5 writes as 5.4.33 does."""
-    return FORM_5_4 if version.startswith("5.4.") else FORM_5_6
+    """Return the form of a release."""
+    return {"5.4": FORM_5_4, "5.5": FORM_5_5}.get(version[:3], FORM_5_6)

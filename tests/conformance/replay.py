@@ -23,13 +23,13 @@ from tests.conformance import hashes, tree
 from tests.conformance.differences import (
     AS_RECORDED,
     DIFFERENCES,
+    OF_RELEASES,
     TRACES,
-    WITH_5_4,
     WITH_OWN_IDS,
     WITH_REAL,
     Difference,
 )
-from tests.conformance.forms import FORM_5_4, FORM_5_6, Form, form_of
+from tests.conformance.forms import FORM_5_6, Form, form_of
 from tests.conformance.tree import Entry, Place, Tree
 
 LONGEST_SCRATCH = 40
@@ -167,7 +167,7 @@ def load(name: str, place: Place, real: str = "") -> Trace:
         **DIFFERENCES,
         **(WITH_OWN_IDS if place.own_ids else {}),
         **(WITH_REAL if real else {}),
-        **(WITH_5_4 if form is FORM_5_4 else {}),
+        **OF_RELEASES.get(real.rpartition(".")[0], {}),
     }
     calls = [
         Call(number, call, special.get((name, number), _NO_DIFFERENCE))

@@ -14,7 +14,13 @@ from typing import Any
 import pytest
 
 from tests.conformance import hashes, tree
-from tests.conformance.differences import DIFFERENCES, WITH_5_4, WITH_REAL, Difference
+from tests.conformance.differences import (
+    DIFFERENCES,
+    WITH_5_4,
+    WITH_5_5,
+    WITH_REAL,
+    Difference,
+)
 from tests.conformance.forms import FORM_5_4, FORM_5_6
 from tests.conformance.replay import (
     Call,
@@ -64,7 +70,7 @@ def test_each_difference_differs_from_the_trace() -> None:
 
 @pytest.mark.parametrize(
     ("release", "before", "own"),
-    [("5.6.13", "", WITH_REAL), ("5.4.33", "5.6.13", WITH_5_4)],
+    [("5.6.13", "", WITH_REAL), ("5.4.33", "5.6.13", WITH_5_4), ("5.5.0", "5.6.13", WITH_5_5)],
 )
 def test_each_difference_of_a_real_library_differs(
     release: str, before: str, own: Mapping[tuple[str, int], Difference]

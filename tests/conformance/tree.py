@@ -28,6 +28,8 @@ HOME = "/home/vpopmail"
 QMAIL = "/var/qmail"
 WORK = "/tmp/rec"
 """The directory that the calls were made in."""
+INSTALLED = (f"{HOME}/etc/vpopmail.authmodule", f"{HOME}/etc/vusagec.conf")
+"""What vpopmail 5.5 can't do without; no recording has it."""
 
 _KINDS = {stat.S_IFDIR: "dir", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
 _MAPPED = re.compile(rb"(?:/home/vpopmail|/var/qmail|/srv/mail|/tmp/rec)(?![\w.-])")
@@ -110,10 +112,12 @@ class Place:
 
 
 def lay_out(tree: Tree, place: Place) -> None:
-    """Make the five roots hold `tree` and nothing else."""
+    """Make the five roots hold `tree` and, besides what is installed, nothing else."""
+    installed = {path: _entry_at(path) for path in INSTALLED if os.path.lexists(path)}
     for root in ROOTS:
         _remove(place.path(root))
     write(tree, tree, place)
+    write(installed, installed, Place())
 
 
 def write(entries: Tree, tree: Tree, place: Place) -> None:
@@ -156,7 +160,7 @@ def scan(place: Place) -> Tree:
     for root in ROOTS:
         for path in _walk(place.path(root)):
             found[path[len(place.scratch) :]] = _entry_at(path)
-    return found
+    return {path: entry for path, entry in found.items() if path not in INSTALLED}
 
 
 def _walk(path: str) -> Iterator[str]:

@@ -1162,11 +1162,11 @@ def test_row_21_a_domain_swapped_for_a_link(home: Any, owner: int, outside: Path
 
 @pytest.mark.parametrize("what", ["changes", "deletion"])
 def test_row_21_the_directory_above_swapped_for_a_link(
-    home: Any, owner: int, outside: Path, tmp_path: Path, what: str
+    home: Any, owner: int, outside: Path, what: str
 ) -> None:
     if owner != SOMEBODY:
         pytest.skip("only root can act for several owners")
-    base = tmp_path / "somebody"
+    base = home.path / "somebody"
     base.mkdir()
     os.chown(base, owner, owner)
     assert v.vpopmail_add_domain(DOMAIN, str(base), owner, owner)

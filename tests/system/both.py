@@ -61,6 +61,10 @@ def lay_out(root: Path, programs: Path | None) -> None:
     (root / "srv/mail").mkdir(parents=True)
     shutil.copytree(f"{tree.QMAIL}/bin", qmail / "bin")
     shutil.copytree(programs or f"{tree.HOME}/bin", home / "bin")
+    if _INFO.library_path.endswith(".so"):  # which loads more from its home
+        shutil.copytree(f"{tree.HOME}/lib", home / "lib")
+        for name in ("vpopmail.authmodule", "vusagec.conf"):
+            shutil.copy(f"{tree.HOME}/etc/{name}", home / "etc", follow_symlinks=False)
     (home / "domains").chmod(0o700)
     os.chown(home / "domains", 89, 89)
     (home / "etc/vlimits.default").write_text("maxpopaccounts -1\n")

@@ -17,7 +17,7 @@ import pytest
 
 import vpopmail_ext as v
 from tests.conftest import Home, open_to_all, own_programs
-from tests.linked import bundled_alone
+from tests.linked import FORM, bundled_alone
 from vpopmail_ext import api, calls, errors, exec_tools
 from vpopmail_ext._binding import lib
 from vpopmail_ext.records import Quota
@@ -302,9 +302,7 @@ def test_deleting_a_user(mail: Home) -> None:
     assert list(api.users("example.com")) == []
 
 
-@pytest.mark.skipif(
-    v.info().vpopmail_version.startswith("5.4"), reason="5.4 deletes the catch-all user too"
-)
+@pytest.mark.skipif(not FORM.keeps_catch_all, reason="this release deletes the catch-all user")
 def test_the_catchall_user_stays(mail: Home) -> None:
     (directory(mail) / ".qmail-default").write_text(
         f"| {mail.path}/bin/vdelivermail '' alice@example.com\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from linking import find, probe
-from tests.installation import lay_out
+from tests.installation import lay_out, lay_out_shared, module
 
 
 @pytest.fixture(scope="module")
@@ -220,14 +220,58 @@ def test_an_installation_that_lacks_a_file(home: Path, missing: str, what: str) 
     )
 
 
-def test_an_installation_with_a_shared_library_alone(home: Path) -> None:
-    (home / "lib/libvpopmail.a").rename(home / "lib/libvpopmail.so")
-    said = refusal({"VPOPMAIL_HOME": str(home)})
-    assert said == (
-        f"vpopmail_ext: {home} has only the shared {home}/lib/libvpopmail.so, not libvpopmail.a, "
-        "which is needed (what the library prints is caught when it is linked). vpopmail 5.5, "
-        "which stayed in development, makes only that: install 5.4.33 or 5.6, or set "
+def test_a_shared_library_with_its_auth_module(tmp_path: Path) -> None:
+    home = lay_out_shared(tmp_path / "vpopmail")
+    found = find.find_library({"VPOPMAIL_HOME": str(home)})
+    auth_module = f"{home}/etc/vpopmail.authmodule"
+    assert (found.bundled, found.path) == (False, f"{home}/lib/libvpopmail.so")
+    assert found.auth_module == auth_module
+    assert found.link_flags[-1] == auth_module
+    assert auth_module in found.depends
+    defined = ["VPX_SHARED", 'AUTH_MODULE="mysql"', "USE_MYSQL", "ENABLE_AUTH_LOGGING"]
+    defined += [f'VPOPMAILDIR="{home}"']
+    assert found.compile_flags[-len(defined) :] == [f"-D{each}" for each in defined]
+
+
+@pytest.mark.parametrize(("name", "defined"), list(find.MODULES.items()))
+def test_an_auth_module_of_its_own(tmp_path: Path, name: str, defined: str) -> None:
+    home = lay_out_shared(tmp_path / "vpopmail", name[1:-3])
+    assert f"-D{defined}" in find.find_library({"VPOPMAIL_HOME": str(home)}).compile_flags
+
+
+def test_an_auth_module_that_keeps_aliases(tmp_path: Path) -> None:
+    home = lay_out_shared(tmp_path / "vpopmail")
+    module(home, "mysql", "-Dalias_insert=alias_select")
+    flags = find.installed(str(home)).compile_flags
+    assert flags[-1] == "-DVALIAS"
+
+
+def test_a_shared_library_without_a_known_auth_module(tmp_path: Path) -> None:
+    home = lay_out_shared(tmp_path / "vpopmail")
+    link = home / "etc/vpopmail.authmodule"
+    cure = (
+        " Install one of vcdb.so, vmysql.so, vpgsql.so, vldap.so, vopenldap.so (in vpopmail's "
+        "source: cd backends/cdb, or another, then ./configure, make, make install), or set "
         "VPOPMAIL_EXT_LIBRARY=bundled to build the bundled library into the module."
+    )
+    link.unlink()
+    has = f"vpopmail_ext: the vpopmail 5.5.0 in {home} has"
+    assert refusal({"VPOPMAIL_HOME": str(home)}) == f"{has} no auth module {link}.{cure}"
+    link.symlink_to(module(home, "other"))
+    assert refusal({"VPOPMAIL_HOME": str(home)}) == f"{has} the auth module vother.so.{cure}"
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("5.6.13", "version 5.6.13"), ("", "an unknown version")]
+)
+def test_a_shared_library_alone_of_another_version(home: Path, version: str, told: str) -> None:
+    (home / "lib/libvpopmail.a").rename(home / "lib/libvpopmail.so")
+    if not version:
+        (home / "include/vpopmail_config.h").unlink()
+    assert refusal({"VPOPMAIL_HOME": str(home)}) == (
+        f"vpopmail_ext: {home} has only the shared {home}/lib/libvpopmail.so, not libvpopmail.a, "
+        f"which is needed of every vpopmail but 5.5 (this one is of {told}). Install vpopmail "
+        "again, or set VPOPMAIL_EXT_LIBRARY=bundled to build the bundled library into the module."
     )
 
 

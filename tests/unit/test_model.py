@@ -25,7 +25,7 @@ TEXTS = {
     0: "Success",
     -1: "Illegal username",
     -2: "Username exists",
-    -6: "Unable to chdir to vpopmail/domains/domain directory",
+    -6: error_text("Unable to chdir to vpopmail/domains/domain directory"),
     -7: "User's directory already exists",
     -10: "User does not exist",
     -11: "Domain does not exist",
@@ -274,6 +274,8 @@ class Calls(RuleBasedStateMachine):
             code = -27
         elif code == 0 and len(gecos) > LONGEST_GECOS:
             code = -28
+        elif code == 0 and not password and FORM.policy_first:
+            code = -70
         elif code == 0 and domain is None:
             code = -11
         elif code == 0 and domain and user.decode().lower() in domain.users:
