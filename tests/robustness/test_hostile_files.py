@@ -339,7 +339,7 @@ def test_a_vpasswd_of_many_lines(home: Any) -> None:
 def test_a_line_without_an_end(home: Any, byte: bytes) -> None:
     """No line of an account is so long: the change is refused, and the file stays as it is."""
     path = populate(home)
-    size = int(torture.amount(4 << 20, 1 << 30))
+    size = int(torture.amount(4, 1 << 10)) << 20
     sound = (path / "vpasswd").read_bytes()
     with (path / "vpasswd").open("ab") as file:
         for _ in range(size >> 20):
