@@ -103,7 +103,9 @@ class Page:
         self.find(selector).click()
         wait = importlib.import_module("selenium.webdriver.support.ui").WebDriverWait
         expected = importlib.import_module("selenium.webdriver.support.expected_conditions")
-        wait(self.browser, 20).until(expected.staleness_of(before))
+        # Asked in the moment in which the page goes, the driver may know no other word than this.
+        error = importlib.import_module("selenium.common.exceptions").WebDriverException
+        wait(self.browser, 20, ignored_exceptions=[error]).until(expected.staleness_of(before))
 
     def sign_in(self, address: str, password: str) -> None:
         self.browser.get(self.address)
