@@ -9,6 +9,8 @@
 
 /* Where the linked library's files are. 0 or a code. */
 int own_begin(const char *home, const char *qmail);
+/* The longest line of vpasswd with which the library may change it. */
+void own_set_longest_line(size_t size);
 
 /* A library's changes of domains, and of a domain's users and aliases, have several steps, and of
  * .dir-control it reads and writes without a lock: other processes that use the package wait. What

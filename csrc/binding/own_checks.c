@@ -269,8 +269,14 @@ static bool is_whole(struct span line) {
     return line.len <= VPASSWD_LINE_MAX && !memchr(line.data, '\0', line.len);
 }
 
+static size_t longest_line = VPASSWD_LINE_MAX;
+
+void own_set_longest_line(size_t size) {
+    longest_line = size;
+}
+
 static bool is_sound(struct span line, struct account *a) {
-    return is_whole(line) && account_parse(a, line) && a->name.len > 0;
+    return is_whole(line) && line.len <= longest_line && account_parse(a, line) && a->name.len > 0;
 }
 
 /* The number of the first line that is not sound; 0 for none. */

@@ -183,10 +183,76 @@ int vpx_add_alias_domain(const char *alias_domain, const char *real_domain) {
     return call_run(add_alias_domain, &c);
 }
 
+/* What the library makes new hashes with, and how long they are. */
+#if defined(SHA512_PASSWORDS)
+#define NEW_HASH "$6$........$"
+#define HASH_SIZE 106
+#elif defined(MD5_PASSWORDS)
+#define NEW_HASH "$1$........$"
+#define HASH_SIZE 34
+#else
+#define NEW_HASH ".."
+#define HASH_SIZE 13
+#endif
+
+/* What a password takes that is kept as it is given. */
+static size_t clear_size(const char *password) {
+#ifdef CLEAR_PASS
+    return password ? strlen(password) + 1 : 1;
+#else
+    (void)password;
+    return 0;
+#endif
+}
+
+static size_t line_size(const struct vqpasswd *pw) {
+    char numbers[32];
+    int size = snprintf(numbers, sizeof numbers, "::1:%u:::", (unsigned)pw->pw_gid);
+    return (size_t)size + strlen(pw->pw_name) + strlen(pw->pw_passwd) + strlen(pw->pw_gecos) +
+           strlen(pw->pw_dir) + strlen(pw->pw_shell) + clear_size(pw->pw_clear_passwd);
+}
+
+bool call_line_fits(const struct vqpasswd *pw) {
+    return !IN_CDB || line_size(pw) <= LONGEST_LINE;
+}
+
+/* Whether a new user's line fits, where its directory and quota are as long as they may be. */
+static bool new_line_fits(const struct call *c) {
+    static char none[] = "";
+    struct call at = {0};
+    struct place p;
+    struct vqpasswd pw = {none, none, 0, 0, 0, none, none, none, none};
+    (void)call_put(at.domain, c->domain);
+    if (!IN_CDB || !call_find_domain(&at, &p))
+        return true;
+    size_t size = line_size(&pw) - clear_size("") + clear_size(c->text) + strlen(c->user) +
+                  HASH_SIZE + strlen(c->more) + strlen(p.dir) + strlen("/0/0/0/") +
+                  strlen(c->user) + MAX_PW_QUOTA;
+    return size <= LONGEST_LINE;
+}
+
+/* Whether a user's line fits with another password or, where that is NULL, any quota. */
+static bool changed_line_fits(const struct call *c, const char *password) {
+    struct call at = {0};
+    (void)(call_put(at.user, c->user) && call_put(at.domain, c->domain));
+    struct vqpasswd *pw = IN_CDB ? vauth_getpw(at.user, at.domain) : NULL;
+    if (!pw)
+        return true;
+    size_t size = line_size(pw);
+    if (password)
+        size += HASH_SIZE - strlen(pw->pw_passwd) + clear_size(password) -
+                clear_size(pw->pw_clear_passwd);
+    else
+        size += MAX_PW_QUOTA - strlen(pw->pw_shell);
+    return size <= LONGEST_LINE;
+}
+
 void call_add_user(struct call *c) {
     int code = BREAKS_LINE(c->text)
                    ? VA_BAD_CHAR
                    : own_check_add_user(c->user, c->domain, c->text, c->more, IN_CDB);
+    if (code == VA_SUCCESS && !new_line_fits(c))
+        code = VA_PASSWD_TOO_LONG;
     if (code == VA_SUCCESS)
         code = vadduser(c->user, c->domain, c->text, c->more, c->number);
     call_answer(c, code);
@@ -229,6 +295,8 @@ static void passwd(struct call *c) {
     int code = BREAKS_LINE(c->text)
                    ? VA_BAD_CHAR
                    : own_check_user(c->user, c->domain, VA_ILLEGAL_USERNAME, IN_CDB);
+    if (code == VA_SUCCESS && !changed_line_fits(c, c->text))
+        code = VA_PASSWD_TOO_LONG;
     if (code == VA_SUCCESS)
         code = vpasswd(c->user, c->domain, c->text, c->number);
     call_answer(c, code);
@@ -259,6 +327,8 @@ int vpx_passwd(const char *user, const char *domain, const char *password, int a
 
 void call_set_quota(struct call *c) {
     int code = own_check_user(c->user, c->domain, VA_USER_DOES_NOT_EXIST, IN_CDB);
+    if (code == VA_SUCCESS && !changed_line_fits(c, NULL))
+        code = VA_QUOTA_TOO_LONG;
     if (code == VA_SUCCESS)
         code = vsetuserquota(c->user, c->domain, c->text);
     call_answer(c, code);
@@ -276,15 +346,6 @@ int vpx_set_user_quota(const char *user, const char *domain, const char *quota) 
 
 /* --- authentication -----------------------------------------------------------------------------
  */
-
-/* What the library makes new hashes with. */
-#if defined(SHA512_PASSWORDS)
-#define NEW_HASH "$6$........$"
-#elif defined(MD5_PASSWORDS)
-#define NEW_HASH "$1$........$"
-#else
-#define NEW_HASH ".."
-#endif
 
 void call_take_time(const struct call *c, const struct vqpasswd *user) {
     bool locked = !user || !user->pw_passwd || strchr("*!", user->pw_passwd[0]); /* also "" */
@@ -463,6 +524,7 @@ int vpx_error(int code, struct vpx_bytes *out) {
 
 int vpx_configure(const char *home, const char *qmail) {
     caught = imports_are_caught();
+    own_set_longest_line(LONGEST_LINE);
     cage_on_fork(vclose);
     cage_after_each(own_unlock);
     bool same = (!home || !strcmp(home, VPOPMAILDIR)) && (!qmail || !strcmp(qmail, QMAILDIR));

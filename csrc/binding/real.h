@@ -69,6 +69,14 @@ struct call {
 #define BREAKS_LINE(password) ((void)(password), false)
 #endif
 
+/* The longest line of vpasswd that the library reads whole when it makes vpasswd.cdb; it writes
+ * past the end of its buffer where one is longer. */
+#if MAX_PW_NAME > 32
+#define LONGEST_LINE 510
+#else
+#define LONGEST_LINE 254 /* before 5.6 */
+#endif
+
 /* Copies an argument; false where it is longer than anything the library takes. */
 bool call_put(char *to, const char *argument);
 /* Does the work in the cage, with a connection where the library has one; its code. What the call
@@ -77,6 +85,8 @@ int call_run(void (*work)(struct call *c), struct call *c);
 /* Hashes the call's text for nothing, after a sign-in that failed, where equal_time asks for it:
  * the user (NULL: there is none) has no hash that was compared. */
 void call_take_time(const struct call *c, const struct vqpasswd *user);
+/* Whether the library reads the line of vpasswd whole that it makes of this. */
+bool call_line_fits(const struct vqpasswd *pw);
 /* Keeps the library's answer, with the text that goes with it. */
 void call_answer(struct call *c, int code);
 /* What is done in the cage of vpx_add_user() and others, by what the call holds; its code. */

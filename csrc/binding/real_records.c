@@ -240,6 +240,8 @@ void call_set_record(struct call *c, unsigned int flags, const char *hash) {
         pw->pw_clear_passwd = none;
     }
     int code = own_check_user(c->user, c->domain, VA_USER_DOES_NOT_EXIST, IN_CDB);
+    if (code == VA_SUCCESS && !call_line_fits(pw))
+        code = VA_COULD_NOT_UPDATE_FILE;
     if (code == VA_SUCCESS)
         code = vauth_setpw(pw, c->domain);
     call_answer(c, code);

@@ -30,6 +30,7 @@ import pytest
 
 import vpopmail_ext as v
 from tests import cdb
+from tests.conformance.forms import FORM_5_6
 from tests.linked import FORM, REAL, bundled_alone, error_text
 from vpopmail_ext import _binding, exec_tools
 from vpopmail_ext._binding import lib
@@ -1158,6 +1159,28 @@ def test_row_21_a_domain_swapped_for_a_link(home: Any, owner: int, outside: Path
     assert said(DELETE_DOMAIN) == SUCCESS
     assert snapshot(outside) == before
     assert not path.is_symlink()
+
+
+@pytest.mark.skipif(not REAL or FORM is FORM_5_6, reason="it reads all lines of vpasswd whole")
+def test_row_11_a_line_that_the_library_does_not_read_whole(home: Any, owner: int) -> None:
+    path = populate(home, owner)
+    name, gecos = "u" * 32, "g" * 48
+    assert said(v.vpopmail_add_user, name, DOMAIN, "p" * 128, gecos) == "password too long"
+    assert not (path / name).exists()
+    assert v.vpopmail_add_user(name, DOMAIN, "secret-1", gecos)
+    assert said(v.vpopmail_passwd, name, DOMAIN, "p" * 128) == "password too long"
+    assert v.vpopmail_passwd(name, DOMAIN, "secret-2")
+    assert v.vpopmail_auth_user(name, DOMAIN, "secret-2")
+    lines = (path / "vpasswd").read_bytes()
+    (path / "vpasswd").write_bytes(lines.replace(b"NOQUOTA:secret-2", b"NOQUOTA:" + b"p" * 80))
+    for call in (
+        lambda: v.vpopmail_passwd("alice", DOMAIN, "secret-1"),
+        lambda: v.vpopmail_set_user_quota("alice", DOMAIN, "1M"),
+        lambda: v.vpopmail_del_user("alice", DOMAIN),
+    ):
+        assert said(call) == "Could not update file"
+    (path / "vpasswd").write_bytes(lines)
+    assert v.vpopmail_passwd("alice", DOMAIN, "secret-1")
 
 
 @pytest.mark.parametrize("what", ["changes", "deletion"])

@@ -223,7 +223,8 @@ def is_left_out_5_4(name: str, arguments: Sequence[Any]) -> bool:
         INFO.user_name_max < len(arguments[0]) <= 64
         or INFO.gecos_max < len(gecos) <= 64
         or not password
-        or len(password) > 128
+        or len(password) > 100  # row 37
+        or (name == "vpopmail_add_user" and len(arguments[0]) + len(arguments[1]) > 90)
     )
 
 

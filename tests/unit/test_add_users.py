@@ -164,7 +164,7 @@ def test_any_batch_gives_what_one_after_the_other_does(
                 if batch:
                     (at / ".qmailadmin-limits").write_text(limits)
                 if unsorted and first:
-                    lines = (at / "vpasswd").read_bytes().splitlines(keepends=True)
+                    lines = re.findall(rb"[^\n]*\n", (at / "vpasswd").read_bytes())
                     (at / "vpasswd").write_bytes(b"".join(reversed(lines)))
                     api.rebuild(domain)
             assert api.add_users("one.com", batch, threads=2) == len(batch)
