@@ -11,6 +11,7 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNALLED = 128
 BAD_CHAR = 256 - 20
+TOO_LONG = 256 - 27
 
 _log = logging.getLogger("vpopmail_ext")
 _log.addHandler(logging.NullHandler())
@@ -28,12 +29,16 @@ def run(tool: str, *arguments: bytes) -> int:
     system's process list shows them to every local user, as with the PHP extension.
 
     A newline is refused with 236 (`bad character`), and nothing is run, where the library keeps
-    passwords as they are given: its programs would write it into ``vpasswd``.
+    passwords as they are given: its programs would write it into ``vpasswd``. So is, with 229
+    (`password too long`), a postmaster whose line there vpopmail before 5.6 would not read whole.
     """
     path = tool_path(tool)
     if any(b"\n" in argument for argument in arguments) and _keeps_passwords():
         _log.error("%s is not run: one of its arguments has a newline", path)
         return BAD_CHAR
+    if tool == "vadddomain" and _breaks_store(arguments):
+        _log.error("%s is not run: the password is too long for a line of vpasswd", path)
+        return TOO_LONG
     try:
         done = subprocess.run(
             [os.fsencode(path), *arguments],
@@ -63,3 +68,15 @@ def run(tool: str, *arguments: bytes) -> int:
 def _keeps_passwords() -> bool:
     linked = info()
     return linked.clear_passwords and linked.auth_module == "cdb"
+
+
+def _breaks_store(arguments: tuple[bytes, ...]) -> bool:
+    """Tell whether vadddomain would make a line of vpasswd that vpopmail before 5.6 runs over.
+
+    It keeps an MD5 hash beside the password; directory and quota are taken at their longest.
+    """
+    if not _keeps_passwords() or info().user_name_max > 32:
+        return False
+    operands = arguments[arguments.index(b"--") + 1 :]
+    others = f"postmaster:{'h' * 34}:1:0:Postmaster:{home_dir()}/domains/0//postmaster:{'q' * 20}:"
+    return len(os.fsencode(others)) + sum(map(len, operands)) > 254

@@ -70,6 +70,32 @@ def test_faults_6_a_newline_where_passwords_are_kept(
     assert exec_tools.run("tool", b"--", b"example.com", b"one") == 0
 
 
+@pytest.mark.parametrize(("longest_name", "status"), [(32, 229), (64, 0)])
+def test_faults_11_a_postmaster_s_line_that_is_not_read_whole(
+    tool: Tool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    longest_name: int,
+    status: int,
+) -> None:
+    linked = replace(
+        exec_tools.info(), clear_passwords=True, auth_module="cdb", user_name_max=longest_name
+    )
+    monkeypatch.setattr(exec_tools, "info", lambda: linked)
+    monkeypatch.setattr(exec_tools, "home_dir", lambda: "/home/vpopmail")
+    tool("exit 0")
+    (tmp_path / "bin/tool").rename(tmp_path / "bin/vadddomain")
+    rest = 254 - len(
+        f"postmaster:{'h' * 34}:1:0:Postmaster:/home/vpopmail/domains/0/example.com/postmaster:"
+        f"{'q' * 20}:"
+    )
+    assert exec_tools.run("vadddomain", b"-q", b"1M", b"--", b"example.com", b"p" * rest) == 0
+    assert not caplog.messages
+    assert exec_tools.run("vadddomain", b"--", b"example.com", b"p" * (rest + 1)) == status
+    assert len(caplog.messages) == (status == 229)
+
+
 def test_faults_2_a_program_writes_no_wide_file(
     tool: Tool, caplog: pytest.LogCaptureFixture
 ) -> None:
