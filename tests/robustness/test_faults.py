@@ -522,7 +522,8 @@ def test_row_13_no_shell_and_no_option_from_an_argument(
     program.write_text('#!/bin/sh\nfor each; do printf "<%s>" "$each"; done\necho\n')
     program.chmod(0o755)
     monkeypatch.setattr(exec_tools, "tool_path", lambda name: str(program))
-    hostile = f"-f a b;touch {tmp_path}/shell $(id) `id` '\" & |"
+    monkeypatch.chdir(tmp_path)
+    hostile = "-f a b;touch shell $(id) `id` '\" & |"
     assert v.vpopmail_add_domain_ex(hostile, hostile, hostile, f"{hostile}@")
     assert v.vpopmail_del_domain_ex(hostile)
     assert v.vpopmail_add_alias_domain_ex(hostile, "-v")
