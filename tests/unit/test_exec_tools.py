@@ -79,6 +79,7 @@ def test_faults_11_a_postmaster_s_line_that_is_not_read_whole(
     longest_name: int,
     status: int,
 ) -> None:
+    caplog.set_level(logging.ERROR, "vpopmail_ext")
     linked = replace(
         exec_tools.info(), clear_passwords=True, auth_module="cdb", user_name_max=longest_name
     )
