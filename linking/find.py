@@ -159,9 +159,9 @@ def with_module(home: str, library: Library) -> Library:
             f"vpopmail again, or {BUNDLED}"
         )
     module = os.path.join(home, "etc/vpopmail.authmodule")
-    name = os.path.basename(os.path.realpath(module))
-    has = f"has the auth module {name}" if is_file(module) else f"has no auth module {module}"
-    if not is_file(module) or name not in MODULES:
+    name = os.path.basename(os.path.realpath(module)) if is_file(module) else ""
+    if name not in MODULES:
+        has = f"has the auth module {name}" if name else f"has no auth module {module}"
         raise Obstacle(
             f"vpopmail_ext: the vpopmail {version} in {home} {has}. Install one of "
             f"{', '.join(MODULES)} (in vpopmail's source: cd backends/cdb, or another, then "
@@ -169,7 +169,7 @@ def with_module(home: str, library: Library) -> Library:
         )
     defined = ["VPX_SHARED", f'AUTH_MODULE="{name[1:-3]}"', MODULES[name], "ENABLE_AUTH_LOGGING"]
     # It has a name for each directory in its home, and none for that.
-    compiled_in = os.path.dirname(told.get("VPOPMAIL_DIR_DOMAINS", "").strip('"'))
+    compiled_in = os.path.dirname(told["VPOPMAIL_DIR_DOMAINS"].strip('"'))
     defined += [f'VPOPMAILDIR="{compiled_in}"']
     if re.search(r" T alias_select$", run(["nm", "-D", module]).stdout, re.MULTILINE):
         defined += ["VALIAS"]

@@ -93,6 +93,20 @@ def lay_out_shared(home: Path, name: str = "mysql") -> Path:
     return home
 
 
+def lay_out_old(home: Path) -> Path:
+    """Install it as vpopmail 5.4 is, with its cdb module: short names, passwords kept as given."""
+    lay_out(home, version="5.4.33")
+    for name in ("vpopmail_config.h", "config.h"):
+        config = home / "include" / name
+        of_cdb = "#define USE_CDB 1\n#define CLEAR_PASS 1\n#define MD5_PASSWORDS 1"
+        config.write_text(config.read_text().replace("#define USE_MYSQL 1", of_cdb))
+    header = home / "include/vpopmail.h"
+    header.write_text(
+        header.read_text().replace("#define MAX_PW_NAME 64", "#define MAX_PW_NAME 32")
+    )
+    return home
+
+
 def module(home: Path, name: str, *flags: str) -> Path:
     """Make an auth module; return its file."""
     made = home / f"lib/v{name}.so"

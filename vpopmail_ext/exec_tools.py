@@ -73,7 +73,8 @@ def _keeps_passwords() -> bool:
 def _breaks_store(arguments: tuple[bytes, ...]) -> bool:
     """Tell whether vadddomain would make a line of vpasswd that vpopmail before 5.6 runs over.
 
-    It keeps an MD5 hash beside the password; directory and quota are taken at their longest.
+    As csrc/binding/real.h tells it: of 32 bytes for a user name, and lines of 254. It keeps an MD5
+    hash beside the password; directory and quota are taken at their longest.
     """
     if not _keeps_passwords() or info().user_name_max > 32:
         return False

@@ -21,116 +21,75 @@ static const struct {
     void (*ours)(void);
 } wrapped[] = {VPX_WRAPPED(ROW)};
 
-/* The parts of a dynamic section that tell of imports. */
-struct tables {
-    const ElfW(Sym) * symbols;
-    const char *names;
-    struct {
-        uintptr_t start;
-        size_t size, step;
-    } imports[3]; /* of data and addresses, in one form or the other, and of functions */
-};
-
-enum { ADDENDS, PLAIN, CALLS };
-
-static struct tables find_tables(const struct link_map *map) {
-    struct tables t = {0};
-    for (const ElfW(Dyn) *entry = map->l_ld; entry->d_tag != DT_NULL; entry++) {
-        /* The loader has made addresses of them, except where that section can't be written. */
-        uintptr_t at =
-            entry->d_un.d_ptr < map->l_addr ? entry->d_un.d_ptr + map->l_addr : entry->d_un.d_ptr;
-        switch (entry->d_tag) {
-        case DT_SYMTAB:
-            t.symbols = (const void *)at;
-            break;
-        case DT_STRTAB:
-            t.names = (const void *)at;
-            break;
-        case DT_RELA:
-            t.imports[ADDENDS].start = at;
-            break;
-        case DT_RELASZ:
-            t.imports[ADDENDS].size = entry->d_un.d_val;
-            break;
-        case DT_REL:
-            t.imports[PLAIN].start = at;
-            break;
-        case DT_RELSZ:
-            t.imports[PLAIN].size = entry->d_un.d_val;
-            break;
-        case DT_JMPREL:
-            t.imports[CALLS].start = at;
-            break;
-        case DT_PLTRELSZ:
-            t.imports[CALLS].size = entry->d_un.d_val;
-            break;
-        case DT_PLTREL:
-            t.imports[CALLS].step =
-                entry->d_un.d_val == DT_RELA ? sizeof(ElfW(Rela)) : sizeof(ElfW(Rel));
-            break;
-        default:
-            break;
-        }
-    }
-    t.imports[ADDENDS].step = sizeof(ElfW(Rela));
-    t.imports[PLAIN].step = sizeof(ElfW(Rel));
-    return t;
-}
-
 /* --- writing ------------------------------------------------------------------------------------
  */
 
-struct place {
-    uintptr_t base, slot;
-    bool read_only;
+/* What the loader has made read-only when it was through with it; nothing where start is end. */
+struct region {
+    uintptr_t base, start, end;
 };
 
-/* Whether the loader has taken away the right to write there. */
-static int look(struct dl_phdr_info *info, size_t size, void *argument) {
-    struct place *place = argument;
-    (void)size;
-    if (info->dlpi_addr != place->base)
-        return 0;
+static int find_region(struct dl_phdr_info *info, size_t size, void *argument) {
+    struct region *region = argument;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    (void)size;
+    if (info->dlpi_addr != region->base)
+        return 0;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-        uintptr_t start = (place->base + part->p_vaddr) & ~(page - 1);
-        uintptr_t end = (place->base + part->p_vaddr + part->p_memsz) & ~(page - 1);
-        if (part->p_type == PT_GNU_RELRO)
-            place->read_only |= place->slot >= start && place->slot < end;
+        if (part->p_type == PT_GNU_RELRO) {
+            region->start = (region->base + part->p_vaddr) & ~(page - 1);
+            region->end = (region->base + part->p_vaddr + part->p_memsz) & ~(page - 1);
+        }
     }
     return 1;
 }
 
-static bool lead(const struct link_map *map, uintptr_t slot, void (*to)(void)) {
-    struct place place = {map->l_addr, slot, false};
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    void *start = (void *)(slot & ~(uintptr_t)(page - 1));
-    dl_iterate_phdr(look, &place);
-    if (place.read_only && mprotect(start, page, PROT_READ | PROT_WRITE))
-        return false;
-    *(void (**)(void))slot = to;
-    return !place.read_only || !mprotect(start, page, PROT_READ);
+static bool protect(struct region region, int rights) {
+    return region.start == region.end ||
+           !mprotect((void *)region.start, region.end - region.start, rights);
+}
+
+/* --- the tables ---------------------------------------------------------------------------------
+ */
+
+/* Leads what has one of the names in a table whose entries are `step` bytes apart. */
+static void lead(const struct link_map *map, const ElfW(Sym) * symbols, const char *names,
+                 uintptr_t table, size_t size, size_t step) {
+    for (size_t at = 0; at < size; at += step) {
+        const ElfW(Rel) *import = (const void *)(table + at); /* as ElfW(Rela) begins, too */
+#if __ELF_NATIVE_CLASS == 64
+        const ElfW(Sym) *symbol = &symbols[ELF64_R_SYM(import->r_info)];
+#else
+        const ElfW(Sym) *symbol = &symbols[ELF32_R_SYM(import->r_info)];
+#endif
+        for (size_t i = 0; i < sizeof wrapped / sizeof *wrapped; i++)
+            if (symbol->st_shndx == SHN_UNDEF && !strcmp(names + symbol->st_name, wrapped[i].name))
+                *(void (**)(void))(map->l_addr + import->r_offset) = wrapped[i].ours;
+    }
 }
 
 static bool lead_all(const struct link_map *map) {
-    struct tables t = find_tables(map);
-    for (size_t kind = 0; kind < sizeof t.imports / sizeof *t.imports; kind++)
-        for (size_t at = 0; at < t.imports[kind].size; at += t.imports[kind].step) {
-            /* Both forms begin so. */
-            const ElfW(Rel) *import = (const void *)(t.imports[kind].start + at);
-#if __ELF_NATIVE_CLASS == 64
-            const ElfW(Sym) *symbol = &t.symbols[ELF64_R_SYM(import->r_info)];
-#else
-            const ElfW(Sym) *symbol = &t.symbols[ELF32_R_SYM(import->r_info)];
-#endif
-            for (size_t i = 0;
-                 symbol->st_shndx == SHN_UNDEF && i < sizeof wrapped / sizeof *wrapped; i++)
-                if (!strcmp(t.names + symbol->st_name, wrapped[i].name) &&
-                    !lead(map, map->l_addr + import->r_offset, wrapped[i].ours))
-                    return false;
-        }
-    return true;
+    ElfW(Addr) told[DT_NUM] = {0};
+    struct region region = {.base = map->l_addr};
+    for (const ElfW(Dyn) *entry = map->l_ld; entry->d_tag != DT_NULL; entry++)
+        if (entry->d_tag > 0 && entry->d_tag < DT_NUM)
+            told[entry->d_tag] = entry->d_un.d_val;
+    /* The loader has made addresses of them, except where that section can't be written. */
+    static const int addresses[] = {DT_SYMTAB, DT_STRTAB, DT_RELA, DT_REL, DT_JMPREL};
+    for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
+        if (told[addresses[i]] < map->l_addr)
+            told[addresses[i]] += map->l_addr;
+    const void *symbols = (const void *)told[DT_SYMTAB], *names = (const void *)told[DT_STRTAB];
+    size_t addend = sizeof(ElfW(Rela)), plain = sizeof(ElfW(Rel));
+    dl_iterate_phdr(find_region, &region);
+    if (!protect(region, PROT_READ | PROT_WRITE))
+        return false;
+    lead(map, symbols, names, told[DT_RELA], told[DT_RELASZ], addend);
+    lead(map, symbols, names, told[DT_REL], told[DT_RELSZ], plain);
+    lead(map, symbols, names, told[DT_JMPREL], told[DT_PLTRELSZ],
+         told[DT_PLTREL] == DT_RELA ? addend : plain);
+    return protect(region, PROT_READ);
 }
 
 static bool all_caught;

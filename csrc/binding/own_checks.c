@@ -297,8 +297,10 @@ static int check_store(const struct session *s) {
     struct buf text = {0}, words = {0};
     unsigned long number = store_list(&s->store, &text) == 0 ? unsound_line(&text) : 0;
     if (number) {
-        buf_fmt(&words, "%s/vpasswd: line %lu is malformed; correct or delete it\n", s->domain.path,
-                number);
+        buf_fmt(&words,
+                "%s/vpasswd: line %lu is malformed, or longer than the %lu bytes that libvpopmail "
+                "reads; correct or delete it\n",
+                s->domain.path, number, (unsigned long)longest_line);
         cage_say(words.data, words.len);
     }
     buf_free(&text);

@@ -128,7 +128,7 @@ void call_answer(struct call *c, int code) {
 static void add_domain(struct call *c) {
     int code = own_check_add_domain(c->domain, c->text, c->uid, c->gid);
     char dir[ROOM];
-    if (code == VA_SUCCESS && snprintf(dir, sizeof dir, "%s%s", c->text, BELOW_DIR) >= ROOM)
+    if (code == VA_SUCCESS && snprintf(dir, sizeof dir, "%s%s", c->text, DOMAINS_BELOW) >= ROOM)
         code = VA_DIR_TOO_LONG;
     if (code == VA_SUCCESS)
         code = vadddomain(c->domain, dir, c->uid, c->gid);
@@ -534,12 +534,17 @@ int vpx_configure(const char *home, const char *qmail) {
 /* Whose the domains are: vpopmail 5.5 looks that up when it runs. */
 static void find_ids(struct vpx_library *out) {
 #ifdef VPX_SHARED
-    char names[4096];
     struct passwd entry, *found = NULL;
-    if (getpwnam_r(VPOPUSER, &entry, names, sizeof names, &found) || !found)
-        return;
-    out->uid = entry.pw_uid;
-    out->gid = entry.pw_gid;
+    char *names = NULL;
+    int error = ERANGE;
+    for (size_t size = 1024; error == ERANGE; size *= 2) {
+        free(names);
+        names = malloc(size);
+        error = names ? getpwnam_r(VPOPUSER, &entry, names, size, &found) : ENOMEM;
+    }
+    out->uid = found ? found->pw_uid : (unsigned)-1;
+    out->gid = found ? found->pw_gid : (unsigned)-1;
+    free(names);
 #else
     out->uid = VPOPMAILUID;
     out->gid = VPOPMAILGID;

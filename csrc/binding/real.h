@@ -28,14 +28,14 @@
 /* What readuserquota() counts in. */
 #define USAGE_BYTES long
 #define USAGE_MESSAGES int
-/* What vadddomain() takes to be in its directory's name already. */
-#define BELOW_DIR "/domains"
-#define NOTES_SIGN_INS (vauth_module_feature("AUTH_LOGGING") != 0)
+/* The directory of domains below the one that it is in: vadddomain() wants to be told it. */
+#define DOMAINS_BELOW "/domains"
+#define HAS_AUTH_LOGGING (vauth_module_feature("AUTH_LOGGING") != 0)
 #else
 #define USAGE_BYTES storage_t
 #define USAGE_MESSAGES storage_t
-#define BELOW_DIR ""
-#define NOTES_SIGN_INS true
+#define DOMAINS_BELOW ""
+#define HAS_AUTH_LOGGING true
 #endif
 
 /* Room for an argument: more than any that the checks let through, and than the 97 bytes of the

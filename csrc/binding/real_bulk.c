@@ -106,10 +106,10 @@ static bool make_password(char *out, size_t len) {
     explicit_bzero(random, sizeof random);
     return true;
 }
-#if defined VPX_SHARED && !defined USE_CDB
-#define PASSWORD_LENGTH 16 /* 5.5 keeps it as it is given, in a column of no more */
-#else
+#if MAX_PW_NAME > 32
 #define PASSWORD_LENGTH 40
+#else
+#define PASSWORD_LENGTH 16 /* before 5.6 it is kept as it is given, with MySQL in so much room */
 #endif
 
 static int add_row(struct call *c, struct vpx_bulk *b, const struct own_row *row) {

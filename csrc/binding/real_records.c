@@ -268,10 +268,12 @@ static struct vqpasswd *find_user_dir(struct call *c) {
 static void last_auth(struct call *c) {
 #ifdef ENABLE_AUTH_LOGGING
     struct vqpasswd *pw = find_user_dir(c);
-    if (pw && !NOTES_SIGN_INS)
-        c->code = VPX_NOT_SUPPORTED;
-    if (!pw || !NOTES_SIGN_INS)
+    if (!pw)
         return;
+    if (!HAS_AUTH_LOGGING) {
+        c->code = VPX_NOT_SUPPORTED;
+        return;
+    }
     time_t when = vget_lastauth(pw, c->domain);
     char *ip = vget_lastauthip(pw, c->domain);
     if (ip)
@@ -295,7 +297,7 @@ int vpx_last_auth(const char *name, const char *domain, struct vpx_bytes *out) {
 static void set_last_auth(struct call *c) {
 #ifdef ENABLE_AUTH_LOGGING
     if (find_user_dir(c))
-        call_answer(c, !NOTES_SIGN_INS                              ? VPX_NOT_SUPPORTED
+        call_answer(c, !HAS_AUTH_LOGGING                            ? VPX_NOT_SUPPORTED
                        : vset_lastauth(c->user, c->domain, c->text) ? VA_COULD_NOT_UPDATE_FILE
                                                                     : VA_SUCCESS);
 #else
