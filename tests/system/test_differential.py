@@ -4,8 +4,10 @@ VPOPMAIL_TEST_CALLS is how many calls are made, VPOPMAIL_TEST_SEED the first seq
 docs/differences.md lists is left out of the sequences: a user without a name or named like one of
 the domain's own files, an alias domain without a name, a name with a slash, a newline in a gecos, a
 domain whose line in assign is over 298 bytes, a real domain's name as an alias domain's, an alias
-domain without a dot; with vpopmail 5.4, a name, gecos or password that is too long there alone, an
-empty password, a domain that its program alone takes.
+domain without a dot; with vpopmail 5.4 and 5.5, a name, gecos, password or line of vpasswd that is
+too long there alone, an empty password, a domain that its program alone takes; with 5.5, vdeldomain
+and the quotas that it reads otherwise. The empty morercpthosts that a real library leaves is not
+looked at either.
 
 What a release writes in a form of its own (tests/conformance/forms.py) is expected in that form.
 """
@@ -154,6 +156,13 @@ def scan(root: Path) -> Tree:
     }
 
 
+def without_emptied(found: Tree) -> Tree:
+    """Leave out a morercpthosts that lost all its lines at once, and its cdb: both stay there."""
+    path = f"{tree.QMAIL}/control/morercpthosts"
+    emptied = path in found and not found[path].data
+    return {key: found[key] for key in found if not emptied or key not in (path, f"{path}.cdb")}
+
+
 def is_store(path: str) -> bool:
     """Whether a file has a domain's users."""
     return path.endswith("/vpasswd")
@@ -256,7 +265,7 @@ def compare(directory: Path, seed: int, package: Path, programs: Path) -> int:
                 continue
             outcomes = [worker.call(name, arguments) for worker in workers]
             done.append(f"{name}{tuple(arguments)!r}")
-            ours, real = map(scan, roots)
+            ours, real = scan(roots[0]), without_emptied(scan(roots[1]))
             files = expected.follow(ours, password_of(name, arguments))
             texts = tree.differences(files, comparable(real, FORM))
             if expected_outcome(outcomes[0]) != outcomes[1]:
