@@ -48,8 +48,9 @@ check: $(VENV)/ready
 	$(PY) -m mypy
 	git ls-files -- "csrc/*.[ch]" | xargs $(VENV)/bin/clang-format --dry-run -Werror
 	CFLAGS="-Wconversion -Werror" ./build_libvpopmail.sh --prefix "$(CURDIR)/build/check/vpopmail" --qmail /var/qmail
-	for file in binding own own_checks cage wrap; do \
+	for file in binding own own_checks policy cage wrap files imports; do \
 	    gcc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wconversion -Werror -O2 -Icsrc/libvpopmail/include \
+	        -DVPX_SHARED "-DVPX_WRAPPED(X)=X(open)" '-DVPX_LIBRARY="libvpopmail.so"' '-DVPX_AUTH_MODULE="vauth.so"' \
 	        -iquote csrc/libvpopmail -c csrc/binding/$$file.c -o build/check/$$file.o || exit 1; \
 	done
 
