@@ -1,7 +1,11 @@
 /* Aliases: `.qmail-NAME` in the domain's directory, dots of the name written as colons.
  *
- * Order of writes: the alias's new file beside the old one, in whose place it is put; of all of a
- * domain's it is first told in the journal (change.h) which go. */
+ * Order of writes, under the lock of the domain's directory. A line more (valias_insert), lines
+ * that are set (vpopmail_set_alias), or one less (valias_remove): the alias's new file beside the
+ * old one, in whose place it is put. An alias that goes, by valias_delete, with its last line, or
+ * set to no lines: its file is removed and the directory synced. All of a domain's
+ * (valias_delete_domain): it is first told in the journal (change.h) which go; then they do, one
+ * after the other. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
-/* Authentication and look-ups of accounts: vauth_user, vauth_getpw, vauth_getall, vauth_setpw. */
+/* Authentication and look-ups of accounts: vauth_user, vauth_getpw, vauth_getall; and vauth_setpw.
+ *
+ * Order of writes of vauth_setpw, which alone changes anything, under the domain's lock and told of
+ * in its journal (change.h): vpasswd, then its cdb. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  * Order of writes, all under assign's lock and told of in its journal (change.h). Adding: the tree,
  * with the postmaster in it where there is to be one, then assign, users/cdb, the control files and
  * the count, so a domain that qmail knows has its directory. Deleting: the same files, then the
- * tree. */
+ * tree. The catch-all is an alias, and written as one is (alias.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>

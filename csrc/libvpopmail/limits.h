@@ -1,5 +1,8 @@
 /* What a domain's users may do: DOMAINDIR/.qmailadmin-limits, else etc/vlimits.default, else
- * nothing is limited. */
+ * nothing is limited.
+ *
+ * Order of writes of vset_limits, under the lock of the domain's directory, as for an alias: the
+ * new .qmailadmin-limits beside the old one, in whose place it is put. */
 #ifndef VP_LIMITS_H
 #define VP_LIMITS_H
 

@@ -1,6 +1,9 @@
-/* What there is: domains, users, the default domain, a user's last sign-in and mail. Nothing here
- * changes anything, save that vset_lastauth() notes a sign-in. Records are as
- * csrc/binding/binding.h tells them. */
+/* What there is: domains, users, the default domain, a user's last sign-in and mail. Records are as
+ * csrc/binding/binding.h tells them.
+ *
+ * Nothing here changes anything, save that vset_lastauth() notes a sign-in. Order of writes, under
+ * the lock of the user's directory: the new lastauth beside the old one, in whose place it is put.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

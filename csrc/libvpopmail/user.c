@@ -1,9 +1,9 @@
-/* Users: vadduser, vdeluser, vpasswd, vsetuserquota, vmkpasswd.
+/* Users: vadduser, vdeluser, vpasswd, vsetuserquota, vpopmail_set_flags, vmkpasswd.
  *
  * Order of writes, all under the domain's lock and told of in its journal (change.h). Adding: the
  * user's directory, then vpasswd, its cdb, and the count, so an account that can sign in has its
  * directory. Deleting: vpasswd, its cdb, the count and the freed place, then the directory.
- * Changing: vpasswd, its cdb, for a quota the user's maildirsize. */
+ * Changing: vpasswd, its cdb, for a quota the user's maildirsize. vmkpasswd: the cdb alone. */
 #include "user.h"
 
 #include <errno.h>
