@@ -25,7 +25,8 @@
 #define SYNCED 2048 /* users that are made between two syncs */
 
 struct row {
-    char *text; /* what the others point into */
+    char *text; /* what the others point into, of that size */
+    size_t size;
     const char *name, *password, *gecos;
     char *hash;
     char quota[MAX_PW_QUOTA + 1];
@@ -55,11 +56,12 @@ static void wipe(const char *text) {
     explicit_bzero((char *)text, strlen(text));
 }
 
+/* The text has the password, or its hash. */
 static void row_free(struct row *r) {
-    wipe(r->password);
     if (r->hash)
         wipe(r->hash);
     free(r->hash);
+    explicit_bzero(r->text, r->size);
     free(r->text);
 }
 
@@ -124,7 +126,7 @@ static int take_row(struct vpopmail_bulk *b, const char *data, size_t size,
         b->room = room;
     }
     struct row *r = &b->rows[b->count];
-    *r = (struct row){.text = malloc(size)};
+    *r = (struct row){.text = malloc(size), .size = size};
     if (!r->text)
         return VA_MEMORY_ALLOC_ERR;
     b->count++;

@@ -18,6 +18,7 @@
 #define MASK 0x2a
 #define LEN 24
 #define HASHES 16
+#define ROWS 20 /* of users added in one change */
 
 static volatile unsigned char password_masked[LEN], hash_masked[HASHES][LEN];
 static int hashes;
@@ -46,8 +47,8 @@ static void reveal(char out[LEN + 1]) {
 }
 
 /* Keeps the end of a user's hash, which no other has. */
-static void keep_hash(const char *user) {
-    const struct vqpasswd *pw = vauth_getpw(S(user), S("ex.com"));
+static void keep_hash(const char *user, const char *domain) {
+    const struct vqpasswd *pw = vauth_getpw(S(user), S(domain));
     expect("a hash", pw && strlen(pw->pw_passwd) > LEN && hashes < HASHES, 1);
     const char *end = pw->pw_passwd + strlen(pw->pw_passwd) - LEN;
     for (size_t i = 0; i < LEN; i++)
@@ -84,8 +85,8 @@ static int find(const volatile unsigned char *masked, const char *what) {
         unsigned long from, to;
         char mode[5];
         if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) == 3 && !strncmp(mode, "rw", 2))
-            found += find_in((const unsigned char *)from, (const unsigned char *)to, line, masked,
-                             what);
+            found +=
+                find_in((const unsigned char *)from, (const unsigned char *)to, line, masked, what);
     }
     fclose(maps);
     return found;
@@ -109,16 +110,55 @@ static void sign_in(char *password) {
     explicit_bzero(wrong, sizeof wrong);
 }
 
+/* Every other one with the password, the rest with Alice's hash. */
+static void add_many(const char *password, const char *first, bool commit) {
+    char rows[ROWS * 256], *at = rows, hash[256], *data;
+    size_t size;
+    struct vpopmail_bulk *bulk;
+    const struct vqpasswd *alice = vauth_getpw(S("alice"), S("ex.com"));
+    expect("alice", alice && strlen(alice->pw_passwd) < sizeof hash - 1, 1);
+    (void)snprintf(hash, sizeof hash, "=%s", alice->pw_passwd);
+    vclose();
+    for (int i = 0; i < ROWS; i++)
+        at += snprintf(at, 256, "%s%d%c%s%c%s%c%c1%c0%c", first, i, 0, i % 2 ? password : "", 0,
+                       i % 2 ? "" : hash, 0, 0, 0, 0) +
+              1;
+    expect("open", vpopmail_bulk_open("ex.com", &bulk), 0);
+    expect("take", vpopmail_bulk_take(bulk, rows, ROWS), 0);
+    expect("check", vpopmail_bulk_check(bulk), 0);
+    expect("refused", vpopmail_bulk_refused(bulk, &data, &size), 0);
+    free(data);
+    if (commit && size == 0) {
+        expect("make", vpopmail_bulk_make(bulk, 0, ROWS), 0);
+        expect("commit", vpopmail_bulk_commit(bulk), 0);
+    }
+    vpopmail_bulk_close(bulk);
+    explicit_bzero(rows, sizeof rows);
+    explicit_bzero(hash, sizeof hash);
+}
+
+static void add_with_postmaster(const char *password, const char *dir) {
+    struct vpopmail_postmaster postmaster = {.password = password};
+    expect("postmaster",
+           vpopmail_add_domain("two.com", dir, uid, gid, &postmaster, &(const char *){NULL}), 0);
+    keep_hash("postmaster", "two.com");
+    expect("postmaster again",
+           vpopmail_add_domain("two.com", dir, uid, gid, &postmaster, &(const char *){NULL}),
+           VA_DOMAIN_ALREADY_EXISTS);
+    expect("delete domain", vdeldomain(S("two.com")), 0);
+}
+
 static void *call_all(void *unused) {
     char password[LEN + 1];
     reveal(password);
     expect("domain", vadddomain(S("ex.com"), S(unused), uid, gid), 0);
+    add_with_postmaster(password, unused);
     expect("add", vadduser(S("alice"), S("ex.com"), password, S("Alice"), 0), 0);
-    keep_hash("alice");
+    keep_hash("alice", "ex.com");
     expect("passwd", vpasswd(S("alice"), S("ex.com"), password, 0), 0);
-    keep_hash("alice");
+    keep_hash("alice", "ex.com");
     expect("add too", vadduser(S("bob"), S("ex.com"), password, S("Bob"), 0), 0);
-    keep_hash("bob");
+    keep_hash("bob", "ex.com");
     expect("add again", vadduser(S("bob"), S("ex.com"), password, S("Bob"), 0), VA_USERNAME_EXISTS);
     for (int i = 0; i < 40; i++) { /* others, so that files and buffers grow */
         char user[16];
@@ -130,6 +170,12 @@ static void *call_all(void *unused) {
         sign_in(password);
     expect("nobody", vauth_user(S("nobody"), S("ex.com"), password, S("")) != NULL, 0);
     expect("quota", vsetuserquota(S("alice"), S("ex.com"), S("1M")), 0);
+    expect("flags", vpopmail_set_flags("alice", "ex.com", NO_PASSWD_CHNG), 0);
+    expect("setpw", vauth_setpw(vauth_getpw(S("alice"), S("ex.com")), S("ex.com")), 0);
+    add_many(password, "dropped", false);
+    add_many(password, "many", true);
+    keep_hash("many1", "ex.com");
+    add_many(password, "many", true); /* which are refused */
     expect("rebuild", vmkpasswd(S("ex.com")), 0);
     for (struct vqpasswd *pw = vauth_getall(S("ex.com"), 1, 1); pw; pw = vauth_getall(NULL, 0, 0))
         ;
