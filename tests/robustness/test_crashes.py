@@ -84,11 +84,15 @@ class References:
         self.states: list[Tree] = []
         self.codes: list[int] = []
         self.seen: dict[frozenset[tuple[str, Entry]], int] = {}
+        self.others = {"alice@ex.com", *scenario.others}
         for times in range(3):
             place.lay_out(scenario)
             self.codes = [scenario.call(place) for _ in range(times)]
             place.settle()
             self.states.append(self._state(place))
+            # If the call is about her, as set_flags is, she may sign in all the same.
+            if not signs_in("alice@ex.com"):
+                self.others.discard("alice@ex.com")
         assert self.codes[0] == 0
 
     def _state(self, place: Installation, *, left: bool = False) -> Tree:
@@ -129,14 +133,15 @@ class References:
         return self.seen[key]
 
     def check_readers(self, place: Installation, where: str) -> None:
-        """Check that each file is whole and that the others sign in."""
+        """Check that each file is whole and that who signs in before and after does so now."""
         damages = list(whole(place.tree()))
         assert damages == [], f"{self.scenario.name}, {where}"
-        for other in self.scenario.others:
-            user, domain = other.split("@")
-            assert v.vpopmail_auth_user(user, domain, "secret-1"), (
-                f"{self.scenario.name}, {where}: {other} does not sign in"
-            )
+        for other in self.others:
+            assert signs_in(other), f"{self.scenario.name}, {where}: {other} does not sign in"
+
+
+def signs_in(address: str) -> bool:
+    return v.vpopmail_auth_user(*address.split("@"), "secret-1")
 
 
 @pytest.mark.torture

@@ -1,7 +1,7 @@
 """Sign-ins that are hashed side by side, and equal_time: what is hashed, and the answers.
 
 Programs of their own, so that the module is loaded for one core, and crypt_r is counted, which
-has to be called for every hash with VPOPMAIL_EXT_SIMD=off alone.
+has to be called for every hash with VPOPMAIL_EXT_SIMD=off alone; hashed.c counts all others, too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import vpopmail_ext as v
+from linking.extension import sanitizers
 from tests.conformance import hashes
 from tests.robustness.test_cache import add_domain, put
 
@@ -86,8 +87,8 @@ Run = Callable[..., None]
 
 
 @pytest.fixture
-def run(home: Any, counter: Path) -> Run:
-    """Return what runs code after HEAD in a process of its own, which has to end well."""
+def users(home: Any) -> None:
+    """Make a domain with a user for each kind of hash, whose password is the name."""
     if v.info().library == "real":
         pytest.skip("a linked real library hashes by itself")
     directory = add_domain(home, DOMAIN, "secret")
@@ -102,6 +103,11 @@ def run(home: Any, counter: Path) -> Run:
         for user, hashed in sorted(stored.items())
     ]
     put(directory, "".join(lines).encode())
+
+
+@pytest.fixture
+def run(home: Any, users: None, counter: Path) -> Run:
+    """Return what runs code after HEAD in a process of its own, which has to end well."""
 
     def run(code: str, cores: str = "all cores", simd: str = "") -> None:
         # A sanitizer's library has to be the first, and finds ours before libcrypt then.
@@ -183,6 +189,53 @@ else:
 """,
         simd=simd,
     )
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built = tmp_path_factory.mktemp("hashed") / "hashed"
+    library = Path(os.environ["VPOPMAIL_HOME"])
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-g", "-Wall", "-Wextra", "-Werror"]
+    flags += [f"-I{library}/include", *sanitizers(os.environ), "-o", str(built)]
+    linked = [str(library / "lib/libvpopmail.a"), "-lcrypt", "-lpthread"]
+    linked += ["-Wl,--wrap=crypt_r", "-Wl,--wrap=crypt_batch"]
+    subprocess.run(
+        ["gcc", *flags, str(Path(__file__).with_name("hashed.c")), *linked],
+        check=True,
+        env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
+    )
+    return built
+
+
+@pytest.mark.parametrize("simd", ["", "avx2", "off"])
+def test_as_many_are_hashed_for_in_lanes(home: Any, users: None, program: Path, simd: str) -> None:
+    """Those who are not there too, however many at once."""
+    nobodies = [("nobody", DOMAIN), ("nobody", "nowhere.com"), ("", DOMAIN), ("", "")]
+    nobodies += [("a" * 300, DOMAIN), ("empty", DOMAIN)]
+    names = [*SETTINGS, "scheme"]
+    wrong = [(*each, "guess") for each in nobodies * 3] + [
+        (name, DOMAIN, "guess") for name in names
+    ]
+    right = [(name, DOMAIN, name) for name in names]
+
+    def hashed(how: str, equal_time: bool, tried: list[tuple[str, str, str]]) -> list[list[int]]:
+        where = [os.fspath(home.path), os.fspath(home.qmail), how, str(int(equal_time))]
+        ran = subprocess.run(
+            [program, *where, *(text for each in tried for text in each)],
+            env={**os.environ, "VPOPMAIL_EXT_SIMD": simd},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [list(map(int, line.split())) for line in ran.stdout.splitlines()]
+
+    of_nobodies = len(nobodies) * 3
+    assert hashed("each", False, wrong) == [[0, 0]] * of_nobodies + [[1, 0]] * len(names)
+    assert hashed("each", True, wrong) == [[1, 0]] * len(wrong)
+    assert hashed("each", True, right) == [[1, 1]] * len(names)
+    everybody = wrong + right
+    assert hashed("many", False, everybody) == [[len(everybody) - of_nobodies, len(names)]]
+    assert hashed("many", True, everybody) == [[len(everybody), len(names)]]
 
 
 # --- storms --------------------------------------------------------------------------------------
