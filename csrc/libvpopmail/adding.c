@@ -258,8 +258,10 @@ int adding_clear(const struct store *s) {
         fd_close(in);
         return in == -ENOENT ? 0 : in < 0 ? in : -ENOMEM;
     }
-    while (!error && (entry = readdir(list))) {
-        int dir = entry->d_name[0] == '.' ? -1 : dir_open(in, entry->d_name, false);
+    while (!error && (entry = dir_next(list, &error))) {
+        int dir = entry->d_name[0] == '.' ? -ENOENT : dir_open(in, entry->d_name, false);
+        if (dir < 0 && dir != -ENOENT && dir != -ELOOP && dir != -EACCES)
+            error = dir;
         if (dir >= 0 && is_left(dir)) {
             error = undo(s, dir);
             if (!error)

@@ -135,11 +135,14 @@ static int join(const char *lines, size_t size, struct buf *text) {
 }
 
 static int write_alias(const struct store *s, const char *file, const struct buf *text) {
-    struct stat st;
-    if (text->len) /* not in the place of a link, which is a mailing list's */
-        return fstatat(s->dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode)
-                   ? -ELOOP
-                   : aliases_write(s, file, (struct span){text->data, text->len}, 0600);
+    struct stat st = {.st_mode = S_IFREG};
+    if (text->len) { /* not in the place of a link, which is a mailing list's */
+        if (fstatat(s->dir, file, &st, AT_SYMLINK_NOFOLLOW) && errno != ENOENT)
+            return -errno;
+        return S_ISREG(st.st_mode)
+                   ? aliases_write(s, file, (struct span){text->data, text->len}, 0600)
+                   : -ELOOP;
+    }
     if (unlinkat(s->dir, file, 0))
         return errno == ENOENT ? 0 : -errno;
     return fd_sync(s->dir);

@@ -388,6 +388,8 @@ static int move(int from, int to, const char *name) {
         return -errno;
     if (fstatat(to, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return -EEXIST;
+    if (errno != ENOENT)
+        return -errno;
     return renameat(from, name, to, name) ? -errno : 0;
 }
 

@@ -199,9 +199,12 @@ static long drop_lines(struct control *control, struct change *c, int which, lin
 int control_drop(struct control *control, struct change *c, const struct buf *wanted) {
     long dropped = drop_lines(control, c, RCPTHOSTS, is_host, wanted);
     /* vpopmail looks into morercpthosts where rcpthosts has none of them. */
-    if (dropped == 0 &&
-        faccessat(control->dir, names[MORERCPTHOSTS], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        dropped = drop_lines(control, c, MORERCPTHOSTS, is_host, wanted);
+    if (dropped == 0) {
+        if (faccessat(control->dir, names[MORERCPTHOSTS], F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            dropped = drop_lines(control, c, MORERCPTHOSTS, is_host, wanted);
+        else if (errno != ENOENT)
+            dropped = -errno;
+    }
     if (dropped >= 0)
         dropped = drop_lines(control, c, VIRTUALDOMAINS, is_virtualdomain, wanted);
     return dropped < 0 ? error_code((int)dropped, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;

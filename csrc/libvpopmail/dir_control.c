@@ -166,12 +166,19 @@ void dir_place_end(struct dir_place *place) {
     buf_free(&place->path);
 }
 
+/* What the file of freed places is; nothing (no mode) where there is none. */
+static int look_at_free(int dir, struct stat *st) {
+    *st = (struct stat){0};
+    return fstatat(dir, FREE, st, AT_SYMLINK_NOFOLLOW) && errno != ENOENT ? -errno : 0;
+}
+
 /* Reads the freed places, the oldest first; locked where some are to be taken. */
 static int read_free(int dir, bool to_take, struct dir_place *place, struct buf *text) {
     struct stat st;
-    if (fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) || st.st_size == 0 || S_ISDIR(st.st_mode))
-        return 0;
-    int error = to_take ? lock_file(dir, FREE_LOCK, &place->lock) : 0;
+    int error = look_at_free(dir, &st);
+    if (error || st.st_size == 0 || S_ISDIR(st.st_mode))
+        return error;
+    error = to_take ? lock_file(dir, FREE_LOCK, &place->lock) : 0;
     if (!error)
         error = file_read(dir, FREE, text);
     return error == -ENOENT ? 0 : error;
@@ -181,11 +188,11 @@ static int give_free(int dir, struct span freed, struct change *c, struct dir_pl
     struct buf text = {0};
     struct stat st;
     int error = lock_file(dir, FREE_LOCK, &place->lock);
-    if (error)
+    if (!error)
+        error = look_at_free(dir, &st);
+    if (error || S_ISDIR(st.st_mode)) /* a user of that name: places are not kept */
         return error;
-    bool there = fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) == 0;
-    if (there && S_ISDIR(st.st_mode)) /* a user of that name: places are not kept */
-        return 0;
+    bool there = st.st_mode != 0;
     if (there)
         error = file_read(dir, FREE, &text);
     buf_span(&text, freed);
@@ -270,8 +277,8 @@ static int mend_free(int dir, struct change *c, struct buf *text) {
             buf_span(&out, line);
             buf_char(&out, '\n');
         }
-    int error = out.failed ? -ENOMEM : 0;
-    if (!error && out.len != text->len && fstatat(dir, FREE, &st, AT_SYMLINK_NOFOLLOW) == 0)
+    int error = out.failed ? -ENOMEM : look_at_free(dir, &st);
+    if (!error && out.len != text->len && st.st_mode)
         error = change_write(c, dir, FREE, (struct span){out.data, out.len}, st.st_mode & 0777,
                              KEEP_OWNER, 0);
     buf_free(&out);

@@ -399,12 +399,16 @@ static int open_tree(const struct domain *d, char **name) {
     struct domain in = {.path = parent, .uid = d->uid};
     int fd = parent && *name ? domain_dir(&in) : -ENOMEM;
     free(parent);
-    if (fd == -ELOOP || (fd >= 0 && fstatat(fd, *name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                         !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))) {
+    if (fd < 0)
+        return fd;
+    int error = 0;
+    if (fstatat(fd, *name, &st, AT_SYMLINK_NOFOLLOW))
+        error = errno == ENOENT ? 0 : -errno;
+    else if (!S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
+        error = -ELOOP;
+    if (error)
         fd_close(fd);
-        return -ELOOP;
-    }
-    return fd;
+    return error ? error : fd;
 }
 
 /* 0, VA_BAD_D_DIR where all but the domain's directory has gone, or another code. */

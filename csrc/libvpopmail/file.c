@@ -282,29 +282,39 @@ int tree_chown(int dir, uid_t uid, gid_t gid) {
 /* --- files --------------------------------------------------------------------------------------
  */
 
-/* A hard link to somebody else's file could have been put there to have root copy it. */
-static bool is_planted(int dir, const struct stat *st) {
+/* 0, or -ELOOP for a hard link to somebody else's file, which could have been put there to have
+ * root copy it. */
+static int check_link(int dir, const struct stat *st) {
     struct stat in;
-    return st->st_nlink > 1 && (fstat(dir, &in) || in.st_uid != st->st_uid);
+    if (st->st_nlink <= 1)
+        return 0;
+    return fstat(dir, &in) ? -errno : in.st_uid == st->st_uid ? 0 : -ELOOP;
+}
+
+static int check_file(int dir, int fd, struct stat *st) {
+    if (fstat(fd, st))
+        return -errno;
+    return S_ISDIR(st->st_mode) ? -EISDIR : S_ISREG(st->st_mode) ? check_link(dir, st) : -ELOOP;
 }
 
 int file_open(int dir, const char *name, struct stat *st) {
-    struct stat here = {0};
+    struct stat here;
     int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    if (fstat(fd, &here) || !S_ISREG(here.st_mode) || is_planted(dir, &here)) {
+    int error = check_file(dir, fd, &here);
+    if (error) {
         fd_close(fd);
-        return S_ISDIR(here.st_mode) ? -EISDIR : -ELOOP;
+        return error;
     }
     if (st)
         *st = here;
     return fd;
 }
 
-int fd_read_sized(int fd, off_t size, struct buf *out) {
+int fd_read_most(int fd, off_t size, off_t most, struct buf *out) {
     buf_clear(out);
-    if (size > FILE_LARGEST)
+    if (size > most)
         return -EFBIG;
     for (;;) {
         /* One byte more than there should be: less than that is the end of the file. */
@@ -324,6 +334,10 @@ int fd_read_sized(int fd, off_t size, struct buf *out) {
     }
 }
 
+int fd_read_sized(int fd, off_t size, struct buf *out) {
+    return fd_read_most(fd, size, FILE_LARGEST, out);
+}
+
 int fd_read(int fd, struct buf *out) {
     struct stat st;
     return fstat(fd, &st) ? -errno : fd_read_sized(fd, st.st_size, out);
@@ -336,13 +350,18 @@ int file_read(int dir, const char *name, struct buf *out) {
     return error;
 }
 
+/* What others have in their directories does not make root read as much. */
+static off_t largest_in(int dir) {
+    struct stat in;
+    bool trusted = fstat(dir, &in) == 0 && (in.st_uid == 0 || in.st_uid == geteuid());
+    return trusted ? LARGEST_OF_ADMIN : FILE_LARGEST;
+}
+
 int file_read_linked(int dir, const char *name, struct buf *out) {
     struct stat st;
     int fd = walk_file(dir, name, &st);
-    int error = fd == -ELOOP                    ? -EACCES
-                : fd < 0                        ? fd
-                : st.st_size > LARGEST_OF_ADMIN ? -EFBIG
-                                                : fd_read_sized(fd, st.st_size, out);
+    off_t most = fd >= 0 && st.st_size > FILE_LARGEST ? largest_in(dir) : FILE_LARGEST;
+    int error = fd == -ELOOP ? -EACCES : fd < 0 ? fd : fd_read_most(fd, st.st_size, most, out);
     fd_close(fd);
     return error;
 }
@@ -482,10 +501,11 @@ static int wait_for(int fd, bool of_dir, time_t seconds) {
  * is no file, -ELOOP where it may be somebody else's. */
 static int check_lock(int dir, const char *name, int fd) {
     struct stat by_name, by_fd;
-    if (fstat(fd, &by_fd) || fstatat(dir, name, &by_name, AT_SYMLINK_NOFOLLOW) ||
-        by_name.st_dev != by_fd.st_dev || by_name.st_ino != by_fd.st_ino)
+    if (fstat(fd, &by_fd) || fstatat(dir, name, &by_name, AT_SYMLINK_NOFOLLOW))
+        return errno == ENOENT ? -ESTALE : -errno;
+    if (by_name.st_dev != by_fd.st_dev || by_name.st_ino != by_fd.st_ino)
         return -ESTALE;
-    return !S_ISREG(by_fd.st_mode) ? -EINVAL : is_planted(dir, &by_fd) ? -ELOOP : 0;
+    return S_ISREG(by_fd.st_mode) ? check_link(dir, &by_fd) : -EINVAL;
 }
 
 static int take(int dir, const char *name, int flags, bool of_dir, time_t seconds,

@@ -40,6 +40,8 @@ int file_open(int dir, const char *name, struct stat *st);
 int fd_read(int fd, struct buf *out);
 /* The same where the size is known (a wrong one does not matter): mostly one system call. */
 int fd_read_sized(int fd, off_t size, struct buf *out);
+/* The same for what may be larger than vpopmail's own. */
+int fd_read_most(int fd, off_t size, off_t most, struct buf *out);
 int fd_write(int fd, struct span data);
 /* Waits until a file or directory is on the disk; 0 also where a file system has no such thing. */
 int fd_sync(int fd);

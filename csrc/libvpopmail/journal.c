@@ -257,9 +257,9 @@ static int load(struct change *c, const char *which) {
         return 0;
     if (fd == -ELOOP || fd == -EISDIR)
         return -EBADMSG;
-    int error = fd < 0                     ? fd
-                : st.st_size > JOURNAL_MAX ? -EBADMSG
-                                           : fd_read_sized(fd, st.st_size, &text);
+    int error = fd < 0 ? fd : fd_read_most(fd, st.st_size, JOURNAL_MAX, &text);
+    if (error == -EFBIG)
+        error = -EBADMSG;
     fd_close(fd);
     struct span rest = {text.data, text.len}, line;
     if (!error)
@@ -270,10 +270,20 @@ static int load(struct change *c, const char *which) {
     return error ? error : 1;
 }
 
-bool change_is_pending(int dir, const char *prefix) {
+/* Whether there is a journal of that name: 1, 0, or -errno. */
+static int is_there(int dir, const char *prefix, const char *which) {
     char name[32];
     struct stat st;
-    return journal_file(prefix, READY, name) && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!journal_file(prefix, which, name))
+        return -EINVAL;
+    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return 1;
+    return errno == ENOENT ? 0 : -errno;
+}
+
+/* Where it can't be told, who looks into it will see. */
+bool change_is_pending(int dir, const char *prefix) {
+    return is_there(dir, prefix, READY) != 0;
 }
 
 static bool is_journal(const char *rest) {
@@ -349,14 +359,11 @@ static int clear_name(const struct journal *j, const char *which) {
 
 int change_recover(const struct journal *j) {
     struct change c = change_of(*j);
-    struct stat st;
-    char begun[32];
     int done = 0, error = 0;
-    bool pending = change_is_pending(j->dir, j->prefix);
-    if (!journal_file(j->prefix, BEGUN, begun))
-        return -EINVAL;
-    if (!pending && fstatat(j->dir, begun, &st, AT_SYMLINK_NOFOLLOW))
-        return errno == ENOENT ? 0 : -errno;
+    int pending = is_there(j->dir, j->prefix, READY);
+    int begun = pending ? pending : is_there(j->dir, j->prefix, BEGUN);
+    if (begun <= 0)
+        return begun;
     if (pending) {
         error = load(&c, READY);
         if (error > 0)

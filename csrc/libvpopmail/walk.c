@@ -140,19 +140,32 @@ int walk_dir(int at, const char *path) {
     fd = error ? error : openat(w.dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!error && fd < 0)
         fd = -errno;
-    if (fd >= 0 && (fstat(fd, &st) || !may(&w, &st, S_IXUSR, 0))) {
+    error = fd < 0 ? 0 : fstat(fd, &st) ? -errno : may(&w, &st, S_IXUSR, 0) ? 0 : -ELOOP;
+    if (error) {
         fd_close(fd);
-        fd = -ELOOP;
+        fd = error;
     }
     end(&w);
     return fd;
 }
 
-/* Whether somebody whose directory it is may have made a hard link there to what is another's. */
-static bool is_planted(int dir, const struct stat *st) {
+/* 0, or -ELOOP where somebody whose directory it is may have made a hard link there to what is
+ * another's. Whole paths without a link on the way are an administrator's. */
+static int check_link(int dir, const struct stat *st) {
     struct stat in;
-    return st->st_nlink > 1 && fstat(dir, &in) == 0 && in.st_uid != 0 && in.st_uid != geteuid() &&
-           in.st_uid != st->st_uid;
+    if (st->st_nlink <= 1 || dir == AT_FDCWD)
+        return 0;
+    if (fstat(dir, &in))
+        return -errno;
+    return in.st_uid == 0 || in.st_uid == geteuid() || in.st_uid == st->st_uid ? 0 : -ELOOP;
+}
+
+static int check_file(const struct walk *w, int dir, int fd, struct stat *st) {
+    if (fstat(fd, st))
+        return -errno;
+    if (S_ISDIR(st->st_mode))
+        return -EISDIR;
+    return S_ISREG(st->st_mode) && may(w, st, S_IRUSR, S_IROTH) ? check_link(dir, st) : -ELOOP;
 }
 
 int walk_file(int at, const char *path, struct stat *st) {
@@ -169,10 +182,10 @@ int walk_file(int at, const char *path, struct stat *st) {
             fd = -errno;
     }
     /* Looked at where it is open, so that it can't be swapped after. */
-    if (fd >= 0 && (fstat(fd, st) || !S_ISREG(st->st_mode) || !may(&w, st, S_IRUSR, S_IROTH) ||
-                    is_planted(w.dir < 0 ? at : w.dir, st))) {
+    error = fd < 0 ? 0 : check_file(&w, w.dir < 0 ? at : w.dir, fd, st);
+    if (error) {
         fd_close(fd);
-        fd = S_ISDIR(st->st_mode) ? -EISDIR : -ELOOP;
+        fd = error;
     }
     end(&w);
     return fd;

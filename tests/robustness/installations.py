@@ -335,6 +335,20 @@ def _catchall(place: Installation) -> int:
     return code
 
 
+def _freed(place: Installation) -> None:
+    """Have two places that were freed, and a user at another."""
+    _hashed(place)
+    free = place.domain / ".dir_control_free"
+    free.write_text("1\n2\n")
+    os.chown(free, place.uid, place.gid)
+
+
+def _among_more_hosts(place: Installation) -> None:
+    hosts = place.qmail / "control/rcpthosts"
+    hosts.write_text(hosts.read_text().replace("al.com\n", ""))
+    (place.qmail / "control/morercpthosts").write_text("al.com\nzoo.org\n")
+
+
 def _ninety_seven(place: Installation) -> None:
     _count(place, 97)
 
@@ -402,15 +416,27 @@ SCENARIOS = [
         _encoded("vpx_del_domain", "al.com"),
         others=("bob@ex.com", "carol@other.com"),
     ),
+    Scenario(
+        "del_domain, in morercpthosts",
+        _encoded("vpx_del_domain", "al.com"),
+        _among_more_hosts,
+        others=("bob@ex.com", "carol@other.com"),
+    ),
     Scenario("add_user", _encoded("vpx_add_user", "dave", "ex.com", "secret-2", "Dave", 0)),
     Scenario(
         "add_user, the hundredth",
         _encoded("vpx_add_user", "dave", "ex.com", "secret-2", "Dave", 0),
         _ninety_nine,
     ),
+    Scenario(
+        "add_user, a freed place",
+        _encoded("vpx_add_user", "dave", "ex.com", "secret-2", "Dave", 0),
+        _freed,
+    ),
     Scenario("add_users", _add_users, _ninety_seven),
     Scenario("del_user", _encoded("vpx_del_user", "alice", "ex.com")),
     Scenario("del_user, of the hundred", _encoded("vpx_del_user", "erin", "ex.com"), _hashed),
+    Scenario("del_user, freed places", _encoded("vpx_del_user", "erin", "ex.com"), _freed),
     Scenario("passwd", _encoded("vpx_passwd", "alice", "ex.com", "secret-2", 0)),
     Scenario("set_user_quota", _encoded("vpx_set_user_quota", "alice", "ex.com", "5M")),
     Scenario("set_user_quota, none", _encoded("vpx_set_user_quota", "bob", "ex.com", "NOQUOTA")),

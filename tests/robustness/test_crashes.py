@@ -32,6 +32,7 @@ from tests.robustness.installations import (
 )
 from tests.robustness.power import Power
 from vpopmail_ext import chown
+from vpopmail_ext._binding import lib
 from vpopmail_ext.errors import Code
 
 ERRNOS = [
@@ -239,6 +240,53 @@ def test_any_call_fails(place: Installation, scenario: Scenario) -> None:
     torture.tell(
         fail(place, scenario, step, lambda tried: ERRNOS if each else [ERRNOS[tried % len(ERRNOS)]])
     )
+
+
+DECIDED = "/.tmp:ready", "/.new:ready"
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(each, id=each.name)
+        for each in SCENARIOS
+        if each.name in ("alias_del_domain", "del_user, freed places", "add_domain")
+    ],
+)
+def test_what_was_decided_is_done_after_an_error(place: Installation, scenario: Scenario) -> None:
+    """A call that is to complete a change fails, too: the next one completes it all the same."""
+    references = References(place, scenario)
+    step = torture.step(23 if torture.SANITIZED else 7)
+    decided, point, reached = 0, 0, True
+    while not decided or not any(path.endswith(DECIDED) for path in place.tree()):
+        place.lay_out(scenario)
+        assert strike.run(lambda: scenario.call(place), killing(decided)).code is None
+        decided += 1
+    while reached:
+        for error in ERRNOS if step == 1 else (errno.EIO,):
+            if error == errno.EACCES:  # what may not be removed keeps nobody from the rest
+                continue
+            where = f"{errno.errorcode[error]} at {point} of the repair"
+            place.lay_out(scenario)
+            strike.run(lambda: scenario.call(place), killing(decided - 1))
+            judge = Failing(point, error, opens=False)
+            outcome = strike.run(lambda: struck(place, scenario), judge)
+            reached = judge.left <= 0
+            assert (outcome.code is None, outcome.left) == (False, False), where
+            place.settle()
+            references.check(place, where, times=(1,))
+        point += step
+    torture.tell(f"an error at {point // step - 1} places, nothing lost")
+
+
+def struck(place: Installation, scenario: Scenario) -> int:
+    """Make a call that takes the scenario's lock, and changes nothing else."""
+    if scenario.name.startswith("alias"):
+        return lib.vpx_alias_del(b"none", b"ex.com")
+    if scenario.name == "add_domain":
+        return lib.vpx_del_domain(b"none.org")
+    return lib.vpx_rebuild(b"ex.com")
 
 
 @pytest.mark.parametrize(

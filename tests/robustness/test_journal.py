@@ -281,7 +281,7 @@ def test_a_planted_journal(place: Installation, outside: Path, kind: str, name: 
 
 
 @pytest.mark.parametrize("name", [".tmp:ready", ".tmp:change"])
-@pytest.mark.parametrize("kind", ["link", "dangling", "directory", "fifo", "hard link", "hole"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "directory", "fifo", "hard link", "hole", "17", "63"])
 def test_what_is_no_journal(place: Installation, outside: Path, kind: str, name: str) -> None:
     before = tree_of(outside)
     journal = place.domain / name
@@ -296,9 +296,11 @@ def test_what_is_no_journal(place: Installation, outside: Path, kind: str, name:
         os.mkfifo(journal)
     elif kind == "hard link":
         os.link(outside / "victim", journal)
-    else:
+    elif kind == "hole":
         with journal.open("wb") as file:
             file.truncate(1 << 40)
+    else:
+        journal.write_bytes(b"x" * (int(kind) << 20))
     check_harmless(place, outside, before)
 
 
