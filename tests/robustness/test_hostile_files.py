@@ -378,6 +378,23 @@ def test_a_line_without_an_end(home: Any, byte: bytes) -> None:
     torture.tell(f"a line of {size:,} bytes")
 
 
+def test_a_large_file_is_an_administrators(home: Any) -> None:
+    """It may have more in qmail's directory than vpopmail's owner can have root read."""
+    populate(home)
+    assign, default = home.qmail / "users/assign", home.path / "etc/defaultdomain"
+    long = b"#" * (17 << 20)
+    assign.write_bytes(assign.read_bytes().removesuffix(b".\n") + long + b"\n.\n")
+    default.write_bytes(DOMAIN.encode() + b"\n" + long)
+    assert said(lambda: v.vpopmail_add_alias_domain(DOMAIN, "alias.com")) == SUCCESS
+    assert {"alias.com", DOMAIN} <= {domain.name for domain in api.domains()}
+    assert long in assign.read_bytes()
+    if os.geteuid() == 0:
+        os.chown(default.parent, home.uid, home.gid)
+        assert api.default_domain() is None
+        os.chown(default.parent, 0, 0)
+    assert api.default_domain() == DOMAIN
+
+
 # --- files that change while they are read -------------------------------------------------------
 
 CHANGER = """
