@@ -29,20 +29,19 @@ def _is_not_traced() -> None:
 
 
 os.register_at_fork(after_in_child=_is_not_traced)
-CODE = torture.code() if torture.FACTOR else ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what `make torture RESUME=1` has of this code."""
     if torture.FACTOR and os.environ.get("VPOPMAIL_TEST_RESUME"):
-        had = [item for item in items if torture.is_done(item.nodeid, CODE)]
+        had = [item for item in items if torture.is_done(item.nodeid)]
         config.hook.pytest_deselected(items=had)
         items[:] = [item for item in items if item not in had]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if torture.FACTOR and report.when == "call" and report.passed:
-        torture.enter(report.nodeid, CODE)
+        torture.enter(report.nodeid)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

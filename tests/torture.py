@@ -2,13 +2,14 @@
 
 They are marked `torture` and are the same tests in both. VPOPMAIL_TEST_TORTURE is a factor on how
 far they are to go, 1 in `make torture`; under the sanitizers, which run all that once more, it is a
-tenth. What each did is entered in torture.json, with a digest of the library's code, of which
+tenth. What each did is entered in torture.json, with a digest of the code that it tried, of which
 ``python -m tests.torture`` makes the tables in docs/durability.md. `make torture RESUME=1` leaves
 out what it has of the same code.
 """
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
@@ -59,10 +61,27 @@ def digest(sources: Iterable[Path]) -> str:
     return told.hexdigest()[:16]
 
 
-def code() -> str:
-    """Return the digest of the library; its programs are not in it."""
+@cache
+def _of_the_library() -> str:
     library = TOP / "csrc/libvpopmail"
     return digest(sorted([*library.glob("*.[ch]"), *library.glob("include/*.h")]))
+
+
+@cache
+def _of_chown() -> str:
+    told = hashlib.sha256(_of_the_library().encode())
+    for name in ("chown.py", "users_cdb.py"):
+        source = (TOP / "vpopmail_ext" / name).read_text()
+        told.update(ast.unparse(ast.parse(source)).encode())  # without comments
+    return told.hexdigest()[:16]
+
+
+def code(test: str) -> str:
+    """Return the digest of what a test tries: of the library, its programs are not in it.
+
+    With those of chown it is that of what does the work, too.
+    """
+    return _of_chown() if "chown" in test.rpartition("::")[2] else _of_the_library()
 
 
 class Entry(TypedDict):
@@ -85,19 +104,20 @@ def name_of(test: str) -> str:
     return test.split("/")[-1] + (" sanitized" if SANITIZED else "")
 
 
-def is_done(test: str, of: str) -> bool:
-    """Tell whether a test has passed, as far as it is to go, with that code."""
+def is_done(test: str) -> bool:
+    """Tell whether a test has passed, as far as it is to go, with the code that there is."""
     entry = entries().get(name_of(test))
-    return entry is not None and entry["code"] == of and entry["factor"] >= FACTOR
+    return entry is not None and entry["code"] == code(test) and entry["factor"] >= FACTOR
 
 
-def enter(test: str, of: str) -> None:
+def enter(test: str) -> None:
     """Enter what a test told that has passed."""
     figure = "; ".join(figures.get(test.split("/")[-1], ()))
     with LEDGER.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_done(test, of):  # for as long, or longer
-            made = entries() | {name_of(test): Entry(code=of, factor=FACTOR, figure=figure)}
+        if not is_done(test):  # for as long, or longer
+            done = Entry(code=code(test), factor=FACTOR, figure=figure)
+            made = entries() | {name_of(test): done}
             text = json.dumps(made, indent=1, sort_keys=True, ensure_ascii=False)
             LEDGER.write_text(text + "\n")
 
@@ -164,7 +184,6 @@ def tables() -> dict[str, list[str]]:
 if __name__ == "__main__":
     for which, lines in tables().items():
         document(which, lines)
-    now = code()
     for each, entry in entries().items():
-        if entry["code"] != now:
+        if entry["code"] != code(each):
             print("of other code:", each)
