@@ -11,6 +11,7 @@ import pty
 import re
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -709,12 +710,12 @@ def test_lines_that_are_refused(run: Run, mail: Home, tmp_path: Path) -> None:
     for text, line in zip(
         (
             "Illegal username: x@example.com",
-            "Domain does not exist: nope.com",
-            "Not a quota: 'much'",
-            "there is no flag 'NO_FUN'",
-            "apop is yes or no, not 'maybe'",
+            "Domain does not exist",
+            "has no quota: write bytes as 100M",
+            "has an unknown flag; there are NO_PASSWD_CHNG, NO_POP",
+            "apop is yes or no",
             "has more or fewer values than the first line has columns",
-            "carol is no address",
+            "has no address: write user@domain",
             "give a password or a password_hash",
             "Username exists: alice@example.com",
         ),
@@ -729,7 +730,9 @@ def test_lines_that_are_refused(run: Run, mail: Home, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "about"),
     [
-        ("address,colour\n", "has a column 'colour'; it names some of address, password"),
+        ("address,colour\n", "has another name in column 2; it names some of address, password"),
+        (f"{PASSWORD},alice@example.com\n", "has another name in column 1;"),
+        (f"address,{PASSWORD}\n", "has another name in column 2;"),
         ("password\n", "has no column address"),
         ("", "has no column address"),
         ('address,password\n"a', "no comma-separated values"),
@@ -739,6 +742,29 @@ def test_a_file_that_is_none(run: Run, mail: Home, tmp_path: Path, text: str, ab
     (tmp_path / "users.csv").write_text(text)
     assert about in run(f"import {tmp_path}/users.csv", 2)
     assert "No such file" in run(f"import {tmp_path}/nothing", 7)
+
+
+@pytest.mark.parametrize("column", ["address", "quota", "flags", "apop", "password_hash", "gecos"])
+@pytest.mark.parametrize(
+    "password", [PASSWORD, f"left@{PASSWORD}", f"{PASSWORD}@right", f"x{PASSWORD}!\N{BELL}"]
+)
+@pytest.mark.parametrize("default", ["", "example.com"])
+def test_a_password_in_another_column_is_not_shown(
+    run: Run, mail: Home, tmp_path: Path, column: str, password: str, default: str
+) -> None:
+    """`run` looks for the password in all that is told."""
+    if default:
+        (mail.path / "etc/defaultdomain").write_text(f"{default}\n")
+    row = dict.fromkeys(("address", "password", "quota", "flags", "apop", "gecos"), "")
+    row |= {"address": "bob@example.com", column: f"{password}:"}
+    if column == "password_hash":
+        del row["password"]
+    else:
+        row["password"] = "short"
+    file = csv_file(tmp_path, ",".join(row), ",".join(row.values()))
+    for options in ("", " --json"):
+        assert "line" in run(f"import {file}{options}", 1)
+    assert [user.name for user in api.users("example.com")] == ["alice"]
 
 
 def test_an_import_that_fails_in_its_second_domain(
@@ -757,6 +783,83 @@ def test_an_import_that_fails_in_its_second_domain(
     assert "the disk is full" in run(f"import {csv_file(tmp_path, 'address,password', *rows)}", 7)
     assert [user.name for user in api.users("example.com")] == ["alice"]
     assert list(api.users("example.org")) == []
+
+
+def test_an_import_that_can_t_be_taken_back(
+    run: Run, mail: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other users are deleted nevertheless; those that stay are named."""
+    api.add_domain("example.org")
+    commit, delete = bulk.Addition.commit, api.delete_user
+
+    def full(addition: bulk.Addition) -> None:
+        if addition.domain == "example.org":
+            raise OSError("the disk is full")
+        commit(addition)
+
+    def failing(name: str, domain: str) -> None:
+        if name == "bob":
+            raise OSError("it still is")
+        delete(name, domain)
+        if name == "carol":
+            delete(name, domain)  # another had done so already
+
+    monkeypatch.setattr(bulk.Addition, "commit", full)
+    monkeypatch.setattr(api, "delete_user", failing)
+    rows = [f"{name}@example.com,{PASSWORD}" for name in ("bob", "carol", "dave")]
+    file = csv_file(tmp_path, "address,password", *rows, f"bob@example.org,{PASSWORD}")
+    stays = "bob@example.com was added and stays: it still is"
+    assert run(f"import {file}", 7) == f"{stays}\nvpopmail-ext: the disk is full\n"
+    assert [user.name for user in api.users("example.com")] == ["alice", "bob"]
+
+
+KILLED = """
+import os, signal, sys
+from vpopmail_ext import bulk, cli
+
+commit, left = bulk.Addition.commit, [int(sys.argv[1])]
+
+def killed(addition):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    commit(addition)
+
+bulk.Addition.commit = killed
+cli.main(["import", sys.argv[2]])
+"""
+
+
+@bundled_alone("users are added one after the other")
+@pytest.mark.parametrize("domains", [0, 1])
+def test_a_killed_import(run: Run, mail: Home, tmp_path: Path, domains: int) -> None:
+    """Of each domain all users are there or none; lines of the former are refused the next time."""
+    api.add_domain("example.org")
+    api.add_user("jo", "example.org", PASSWORD)  # from which on there is a count
+    api.delete_user("jo", "example.org")
+    before = {path for path in mail.path.rglob("*") if not path.name.endswith(".lock")}
+    rows = [f"{name}@example.{top},{PASSWORD}" for top in ("com", "org") for name in ("bob", "jo")]
+    file = csv_file(tmp_path, "address,password", *rows)
+    environment = os.environ | {"VPOPMAIL_HOME": str(mail.path), "QMAIL_HOME": str(mail.qmail)}
+    command = [sys.executable, "-c", KILLED, str(domains), str(file)]
+    done = subprocess.run(command, env=environment, cwd=TOP, check=False)
+    assert done.returncode == -signal.SIGKILL
+    there = ["bob", "jo"] * domains
+    assert [user.name for user in api.users("example.com")] == ["alice", *there]
+    assert list(api.users("example.org")) == []
+    for name in there:
+        assert api.authenticate(name, "example.com", PASSWORD)
+    told = run(f"import {file}", domains)
+    assert told.count("Username exists") == len(there)
+    if there:
+        csv_file(tmp_path, "address,password", *rows[2:])
+        run(f"import {file}")
+    for top in ("com", "org"):
+        for name in ("bob", "jo"):
+            assert api.authenticate(name, f"example.{top}", PASSWORD)
+            api.delete_user(name, f"example.{top}")
+    # Of what was made and did not become users, nothing is left.
+    assert {path for path in mail.path.rglob("*") if not path.name.endswith(".lock")} == before
 
 
 def test_a_bar_on_a_terminal(

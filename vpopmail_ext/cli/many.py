@@ -1,4 +1,8 @@
-"""``vpopmail-ext import`` and ``export``: users of whole domains, as comma-separated values."""
+"""``vpopmail-ext import`` and ``export``: users of whole domains, as comma-separated values.
+
+What is said of a file to be imported has no value of it that may be a password: columns may be in
+another order than its first line tells, and there may be no such line.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,14 @@ from vpopmail_ext.cli.output import (
     split_address,
 )
 from vpopmail_ext.cli.parser import Commands, Options, command
-from vpopmail_ext.errors import NoSuchDomain, UsersRefused
+from vpopmail_ext.errors import (
+    InvalidValue,
+    NoSuchDomain,
+    NoSuchUser,
+    RefusedUser,
+    UsersRefused,
+    VpopmailError,
+)
 from vpopmail_ext.records import NewUser, Quota, UserFlags
 
 COLUMNS = ("address", "password", "password_hash", "gecos", "quota", "flags", "apop")
@@ -37,7 +48,7 @@ def add(commands: Commands) -> None:
         commands,
         "import",
         _import,
-        "add the users of a file, of any number of domains, all or none",
+        "add the users of a file, those of a domain in one change; none where a line is refused",
         example="vpopmail-ext import users.csv",
     )
     made.add_argument(
@@ -68,6 +79,13 @@ class _Users:
     def __init__(self) -> None:
         self.users: list[NewUser] = []
         self.lines: list[int] = []
+        self.named = set[int]()
+        """The lines that name this domain; the others' is the default one."""
+
+    def refused(self, user: RefusedUser) -> tuple[int, str]:
+        """Return the line of a user who can't be added, and why."""
+        line = self.lines[user.row - 1]
+        return line, str(user.error) if line in self.named else user.error.text
 
 
 def _read(file: TextIO, refused: Refused) -> dict[str, _Users]:
@@ -84,38 +102,50 @@ def _read(file: TextIO, refused: Refused) -> dict[str, _Users]:
         of_domain = found.setdefault(domain.lower(), _Users())
         of_domain.users.append(user)
         of_domain.lines.append(line)
+        if "@" in row["address"]:
+            of_domain.named.add(line)
     return found
 
 
 def _check_columns(columns: Sequence[str]) -> None:
-    unknown = [column for column in columns if column not in COLUMNS]
+    unknown = [at for at, column in enumerate(columns, 1) if column not in COLUMNS]
     if unknown or "address" not in columns:
-        about = f"has a column {unknown[0]!r}" if unknown else "has no column address"
+        about = f"has another name in column {unknown[0]}" if unknown else "has no column address"
         raise UsageError(f"the file's first line {about}; it names some of {', '.join(COLUMNS)}")
 
 
 def _user(row: dict[str, Any]) -> tuple[str, NewUser]:
     if None in row or None in row.values():
         raise UsageError("has more or fewer values than the first line has columns")
-    name, domain = split_address(row["address"])
+    try:
+        name, domain = split_address(row["address"])
+    except UsageError:
+        raise UsageError("has no address: write user@domain") from None
     value = {column: row.get(column) or None for column in COLUMNS}
     if (value["apop"] or "") not in _SWITCH:
-        raise UsageError(f"{row['address']}: apop is yes or no, not {value['apop']!r}")
+        raise UsageError("apop is yes or no")
     flags = UserFlags(0)
     for word in filter(None, (value["flags"] or "").split(",")):
         if word not in UserFlags.__members__:
-            raise UsageError(f"{row['address']}: there is no flag {word!r}")
+            raise UsageError(f"has an unknown flag; there are {', '.join(UserFlags.__members__)}")
         flags |= UserFlags[word]
     user = NewUser(
         name,
         value["password"],
         value["gecos"] or "",
         _SWITCH[value["apop"] or ""],
-        Quota.parse(value["quota"]) if value["quota"] else None,
+        _quota(value["quota"]) if value["quota"] else None,
         flags,
         value["password_hash"],
     )
     return domain, user
+
+
+def _quota(text: str) -> Quota:
+    try:
+        return Quota.parse(text)
+    except InvalidValue:
+        raise UsageError("has no quota: write bytes as 100M, messages as 1000C, or both") from None
 
 
 # --- import ---------------------------------------------------------------------------------------
@@ -135,9 +165,9 @@ def _import(options: Options) -> int:
                 addition = bulk.Addition(domain, of_domain.users, options.threads)
                 additions.append(stack.enter_context(addition))
             except UsersRefused as error:
-                refused += [(of_domain.lines[u.row - 1], str(u.error)) for u in error.refused]
+                refused += map(of_domain.refused, error.refused)
             except NoSuchDomain as error:
-                refused += [(line, str(error)) for line in of_domain.lines]
+                refused += [(line, error.text) for line in of_domain.lines]
         if not refused:
             _make(additions)
             _commit(additions, found)
@@ -173,6 +203,7 @@ def _make(additions: list[bulk.Addition]) -> None:
 
 
 def _commit(additions: list[bulk.Addition], found: dict[str, _Users]) -> None:
+    """Add the users of one domain after the other; where that fails, delete them again."""
     done: list[str] = []
     try:
         for addition in additions:
@@ -181,8 +212,18 @@ def _commit(additions: list[bulk.Addition], found: dict[str, _Users]) -> None:
     except BaseException:
         for domain in done:
             for user in found[domain].users:
-                api.delete_user(user.name, domain)
+                _delete(user.name, domain)
         raise
+
+
+def _delete(name: str, domain: str) -> None:
+    """Delete a user that was just added; say so where that can't be done."""
+    try:
+        api.delete_user(name, domain)
+    except NoSuchUser:  # another was faster
+        pass
+    except (VpopmailError, OSError) as error:
+        print(clean(f"{name}@{domain} was added and stays: {error}"), file=sys.stderr)
 
 
 # --- export ---------------------------------------------------------------------------------------
