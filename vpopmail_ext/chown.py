@@ -4,6 +4,12 @@ It is what the PHP extension's README tells an administrator to do by hand: with
 back up, rewrite ``users/assign`` and its cdb, re-own the files, verify. A journal beside assign
 tells how an interrupted run began, so that the same command finishes it.
 
+The order of writes, with ``users/assign.lock`` held: the backup, whole; ``chown-journal``, synced,
+from which on every run ends as this one would have; the owners in the trees; ``assign``;
+``users/cdb``. Each of the two replaces the old one whole, so qmail finds the old ids or the new
+ones. Then the file systems of the trees are synced, which may be others than that of the journal,
+and only then the journal goes.
+
 Only what belongs to the old uid or gid is touched, by an open descriptor and never through a link:
 whatever the mail user has put into the trees, no one else's file changes its owner.
 """
@@ -91,7 +97,7 @@ def chown(uid: int, gid: int, *, dry_run: bool = False) -> Report:
         files = sum(1 for _ in given_files)
         _write(directory, "assign", [given], 0o644)
         _write(directory, "cdb", [users_cdb.compile_assign(given)], 0o644)
-        left = next(_belonging(trees, old), None)
+        left = next(_belonging(trees, old, enter=_syncing()), None)
         if left is not None:
             raise Refused(
                 f"{left[0]} still belongs to {old}: something goes on making files; "
@@ -176,10 +182,13 @@ def _locked(directory: int) -> Iterator[None]:
 _Act = Callable[[int, os.stat_result], None]
 
 
-def _belonging(trees: list[bytes], old: Ids, act: _Act | None = None) -> Iterator[tuple[str, Ids]]:
+def _belonging(
+    trees: list[bytes], old: Ids, act: _Act | None = None, enter: _Act | None = None
+) -> Iterator[tuple[str, Ids]]:
     """Give each file, directory and link of the trees that is the old owner's, with its owner.
 
-    `act` is called with its descriptor (O_PATH) before it is given.
+    `act` is called with its descriptor (O_PATH) before it is given, `enter` with that of each
+    directory, whoever owns it.
     """
 
     def found(fd: int, status: os.stat_result, path: bytes) -> Iterator[tuple[str, Ids]]:
@@ -199,6 +208,8 @@ def _belonging(trees: list[bytes], old: Ids, act: _Act | None = None) -> Iterato
                     if status is None or (status.st_dev, status.st_ino) in seen:
                         continue
                     seen.add((status.st_dev, status.st_ino))
+                    if enter is not None:
+                        enter(fd, status)
                     yield from found(fd, status, tree + path)
                     for name in map(os.fsencode, os.listdir(f"/proc/self/fd/{fd}")):
                         with _opened(b"/" + name, fd) as entry:
@@ -280,6 +291,28 @@ def _give(fd: int, status: os.stat_result, old: Ids, new: Ids) -> None:
     os.chown(here, uid, gid)
     if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
         os.chmod(here, stat.S_IMODE(status.st_mode))  # which chown took away
+
+
+def _syncing() -> _Act:
+    """Return what syncs a directory's whole file system, each once."""
+    import ctypes  # which takes long, and no other command needs it
+
+    synced = set[int]()
+    library = ctypes.CDLL(None, use_errno=True)
+
+    def sync(fd: int, status: os.stat_result) -> None:
+        if status.st_dev in synced:
+            return
+        directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _AT, dir_fd=fd)
+        try:
+            if library.syncfs(directory) != 0:
+                error = ctypes.get_errno()
+                raise OSError(error, os.strerror(error), os.readlink(f"/proc/self/fd/{fd}"))
+        finally:
+            os.close(directory)
+        synced.add(status.st_dev)
+
+    return sync
 
 
 # --- files beside assign --------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from itertools import takewhile
 
 _FIELDS = 6
 _TABLES = 256
@@ -14,7 +16,7 @@ def give(assign: bytes, old: tuple[int, int], new: tuple[int, int]) -> tuple[byt
     before, after = [b"%d" % value for value in old], [b"%d" % value for value in new]
     lines = assign.split(b"\n")
     given = 0
-    for at, line in enumerate(lines):
+    for at, line in enumerate(_before_the_end(assign)):
         fields = line.split(b":")
         if line.startswith(b"+") and fields[2:4] == before:
             fields[2:4] = after
@@ -24,9 +26,17 @@ def give(assign: bytes, old: tuple[int, int], new: tuple[int, int]) -> tuple[byt
 
 
 def paths(assign: bytes) -> list[bytes]:
-    """Return the directories of the domains, each once."""
-    lines = (line.split(b":") for line in assign.split(b"\n") if line.startswith(b"+"))
-    return list(dict.fromkeys(fields[4] for fields in lines if len(fields) > _FIELDS))
+    """Return the directories of the domains, each once.
+
+    A line whose path is not that of one directory below / is passed over: it is no domain's.
+    """
+    found = (fields[3] for name, fields in _sound(assign) if name.startswith(b"+"))
+    return list(dict.fromkeys(path for path in found if _is_below_the_root(path)))
+
+
+def _is_below_the_root(path: bytes) -> bool:
+    names = {name for name in path.split(b"/") if name}
+    return path.startswith(b"/") and bool(names) and not names & {b".", b".."} and b"\0" not in path
 
 
 def compile_assign(assign: bytes) -> bytes:
@@ -36,19 +46,26 @@ def compile_assign(assign: bytes) -> bytes:
     """
     records: list[tuple[bytes, bytes]] = []
     wild = b""
-    for line in assign.split(b"\n"):
-        if line == b".":
-            break
-        name, *fields = line.split(b":")
-        if len(fields) <= _FIELDS - 1 or name[:1] not in (b"+", b"="):
-            continue
+    for name, fields in _sound(assign):
         key = b"!" + name[1:].lower()
         if name.startswith(b"="):
             key += b"\0"
         elif key[-1:] not in wild and len(name) > 1:
             wild += key[-1:]
-        records.append((key, b"\0".join(fields[:_FIELDS])))
+        records.append((key, b"\0".join(fields)))
     return _cdb([*records, (b"", wild)])
+
+
+def _sound(assign: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Give each line's name, with what it begins with, and its six fields, each of which ends."""
+    for line in _before_the_end(assign):
+        name, *fields = line.split(b":")
+        if len(fields) > _FIELDS and name[:1] in (b"+", b"="):
+            yield name, fields[:_FIELDS]
+
+
+def _before_the_end(assign: bytes) -> Iterator[bytes]:
+    return takewhile(lambda line: line != b".", assign.split(b"\n"))
 
 
 def _cdb(records: list[tuple[bytes, bytes]]) -> bytes:

@@ -3,8 +3,9 @@
 A file system with a journal (ext4, XFS, Btrfs) writes what is done to directories in its order, at
 the latest when any file of it is synced; what is in a file only when that file is. So after a cut
 the directories are as they were at one moment between the last sync and the cut, and the files hold
-what they held when they were last synced: nothing where they never were. Where vpopmail's home and
-qmail's directory lie on two such file systems, each is at a moment of its own.
+what they held when they were last synced: nothing where they never were. Owners and modes are
+those of that moment, or, at the earliest one, what each had when it was itself last synced. Where
+vpopmail's home and qmail's directory lie on two such file systems, each is at a moment of its own.
 """
 
 from __future__ import annotations
@@ -41,12 +42,14 @@ class Disk:
     def __init__(self, top: Path, kept: Path) -> None:
         self.top, self.kept = top, kept
         self.moments: list[Directories] = []
+        self.owned: list[dict[int, _File]] = []
+        """Whose what was, at each of these moments."""
         self.now: dict[int, _File] = {}
         self.linked: set[int] = set()
         self.synced: dict[int, _File] = {}
         self.durable = 0
         """The first moment at which the directories can be after a cut."""
-        self.number = os.stat(top).st_ino
+        self.number, self.device = os.stat(top).st_ino, os.stat(top).st_dev
         self.look()
         self.synced = dict(self.now)
 
@@ -80,6 +83,7 @@ class Disk:
                     content,
                 )
         self.moments.append(directories)
+        self.owned.append(dict(self.now))
 
     def sync(self, number: int) -> bool:
         """Note that a file or directory of this inode is synced; False where it is elsewhere."""
@@ -96,8 +100,11 @@ class Disk:
         self.durable = len(self.moments) - 1
         self.synced = dict(self.now)
 
-    def cut(self, moment: int) -> None:
-        """Make of what is there what is left, the directories as they were at that moment."""
+    def cut(self, early: float) -> None:
+        """Make of what is there what is left: of names and owners all, or, with 1, what is sure."""
+        last = len(self.moments) - 1
+        moment = last - round((last - self.durable) * early)
+        owned = {**self.owned[moment], **(self.synced if early == 1 else {})}
         pool = self.kept / "directories"
         pool.mkdir()
         # All is taken apart, the deepest first, and put together anew from the same inodes.
@@ -107,31 +114,38 @@ class Disk:
             for name in below:
                 number = os.lstat(f"{path}/{name}").st_ino
                 os.rename(f"{path}/{name}", pool / str(number))
-        self._build(self.number, self.top, self.moments[moment], pool)
+        self._build(self.number, self.top, self.moments[moment], owned, pool)
         shutil.rmtree(self.kept)
         self.kept.mkdir()
 
-    def _build(self, number: int, path: Path, directories: Directories, pool: Path) -> None:
+    def _build(
+        self,
+        number: int,
+        path: Path,
+        directories: Directories,
+        owned: dict[int, _File],
+        pool: Path,
+    ) -> None:
         for name, inode in directories[number].items():
-            place, was = path / name, self.now[inode]
+            place, was = path / name, owned[inode]
             if inode in directories:
                 if (pool / str(inode)).exists():
                     os.rename(pool / str(inode), place)
                 else:
                     place.mkdir()
-                    os.chown(place, was.uid, was.gid)
-                    place.chmod(was.mode)
-                self._build(inode, place, directories, pool)
-                continue
-            if name.endswith(".lock"):
+                self._build(inode, place, directories, owned, pool)
+            elif name.endswith(".lock"):
                 place.write_bytes(b"")
                 continue
-            os.link(self.kept / str(inode), place)
-            left = self.synced.get(inode, was._replace(content=b""))
-            if place.read_bytes() != left.content:
-                assert left.content is not None
-                place.write_bytes(left.content)
-                os.utime(place, ns=(left.modified, left.modified))
+            else:
+                os.link(self.kept / str(inode), place)
+                left = self.synced.get(inode, was._replace(content=b""))
+                if place.read_bytes() != left.content:
+                    assert left.content is not None
+                    place.write_bytes(left.content)
+                    os.utime(place, ns=(left.modified, left.modified))
+            os.chown(place, was.uid, was.gid)
+            place.chmod(was.mode)
 
 
 class Power:
@@ -164,14 +178,15 @@ class Power:
         elif call.name not in (*OF_NAMES, *SYNCS) and not call.makes:
             self._written = None
         elif file is not None and call.name == "syncfs":
-            self.disks[0].sync_all()
+            (synced,) = (disk for disk in self.disks if disk.device == file.st_dev)
+            synced.sync_all()
         elif file is not None:
             assert any(disk.sync(file.st_ino) for disk in self.disks), "synced elsewhere"
         return 0
 
-    def cut(self, early: tuple[bool, ...]) -> None:
-        """Leave of each disk what was durable, or all that was done to its directories."""
-        for disk, is_early in zip(self.disks, early, strict=True):
+    def cut(self, early: tuple[float, ...]) -> None:
+        """Leave of each disk all that was done to names and owners, or, with 1, what is durable."""
+        for disk, how_early in zip(self.disks, early, strict=True):
             disk.look()
-            disk.cut(disk.durable if is_early else len(disk.moments) - 1)
+            disk.cut(how_early)
             shutil.rmtree(disk.kept)

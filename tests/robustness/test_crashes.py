@@ -33,7 +33,7 @@ from tests.robustness.installations import (
 from tests.robustness.power import Power
 from vpopmail_ext import chown
 from vpopmail_ext._binding import lib
-from vpopmail_ext.errors import Code
+from vpopmail_ext.errors import Code, VpopmailError
 
 ERRNOS = [
     errno.ENOSPC,
@@ -380,35 +380,80 @@ def test_the_power_is_cut(place: Installation, scenario: Scenario) -> None:
     torture.tell(f"{cuts}")
 
 
-@pytest.mark.torture
-@pytest.mark.parametrize("cut", [False, True], ids=["killed", "the power cut"])
-def test_chown_is_interrupted(together: Installation, cut: bool) -> None:
-    if os.environ.get("VPOPMAIL_TEST_ROOT") != "root":
-        pytest.skip("only root can give files away")
-    place, step = together, torture.step(17 if torture.SANITIZED else 5)
+NOTHING = Scenario("nothing", lambda place: 0)
+
+
+@pytest.fixture(params=["killed", "the power cut", "the power cut, on two file systems"])
+def chowned(
+    request: pytest.FixtureRequest, together: Installation, apart: Installation | None
+) -> Iterator[tuple[Installation, list[tuple[float, ...]]]]:
+    """What is given to others, and the ways of cutting its power."""
+    place = apart if request.param.endswith("two file systems") else together
+    if os.environ.get("VPOPMAIL_TEST_ROOT") != "root" or place is None:
+        pytest.skip("only root can give files away; or there is one file system here")
+    ways: list[tuple[float, ...]] = [(1,), (0,)]
+    if place is apart:
+        # Some have their owners by the second, some have not: those of the domains first.
+        ways = [*CUTS, (0.5, 0)]
     with place.used():
-        place.lay_out(NOTHING)
-        assert give(place) == 0
-        expected, point, last = given(place), 0, False
-        assert {what[1] for path, what in expected.items() if "/alice" in path} == {8089}
-        while not last:
-            where = f"interrupted at {point}"
+        yield place, [] if request.param == "killed" else ways
+
+
+@pytest.mark.torture
+def test_chown_is_interrupted(chowned: tuple[Installation, list[tuple[float, ...]]]) -> None:
+    place, ways = chowned
+    short = {0: 5, 2: 13, 5: 31}[len(ways)]
+    step = torture.step(3 * short if torture.SANITIZED else short)
+    place.lay_out(NOTHING)
+    assert give(place) == 0
+    expected, point, last = given(place), 0, False
+    assert {what[1] for path, what in expected.items() if "/alice" in path} == {8089}
+    while not last:
+        for early in ways or [()]:
+            where = f"interrupted at {point}, {early}"
             place.lay_out(NOTHING)
-            power = Power(place.home, place.qmail, point) if cut else None
+            power = Power(place.home, place.qmail, point) if early else None
             outcome = strike.run(lambda: give(place), power.judge if power else killing(point))
             last = outcome.code is not None
             if power:
-                power.cut((point // step % 2 == 1,))
-            assert list(whole(place.tree())) == [], where
-            for user, domain in (("bob", "al.com"), ("carol", "other.com")):
-                assert v.vpopmail_auth_user(user, domain, "secret-1"), where
-            assert give(place) == 0
-            assert given(place) == expected, f"{where}: {difference(given(place), expected)}"
-            point += step
+                power.cut(early)
+            if last:
+                assert given(place) == expected, f"{where}: it was told to be done"
+            check_chown_goes_on(place, expected, where)
+        point += step
     torture.tell(f"{point // step - 1} places, nothing lost")
 
 
-NOTHING = Scenario("nothing", lambda place: 0)
+@pytest.mark.torture
+def test_chown_s_calls_fail(together: Installation) -> None:
+    """It tells it, and the same call finishes it; or it was done all the same."""
+    if os.environ.get("VPOPMAIL_TEST_ROOT") != "root":
+        pytest.skip("only root can give files away")
+    step = torture.step(199 if torture.SANITIZED else 67)
+    faults = told = point = 0
+    reached = True
+    with together.used():
+        together.lay_out(NOTHING)
+        assert give(together) == 0
+        expected = given(together)
+        while reached:
+            for error in ERRNOS if step == 1 else [ERRNOS[point // step % len(ERRNOS)]]:
+                where = f"{errno.errorcode[error]} at {point}"
+                together.lay_out(NOTHING)
+                judge = Failing(point, error, opens=False)
+                outcome = strike.run(lambda: give(together), judge)
+                reached = judge.left <= 0
+                if not reached:
+                    break
+                assert outcome.code is not None, where
+                assert not outcome.left, f"{where}: a descriptor is left"
+                faults += 1
+                told += outcome.code != 0
+                if outcome.code == 0:
+                    assert given(together) == expected, where
+                check_chown_goes_on(together, expected, where)
+            point += step
+    torture.tell(f"{faults:,}, of which {told:,} told; nothing lost")
 
 
 def give(place: Installation) -> int:
@@ -416,8 +461,19 @@ def give(place: Installation) -> int:
     try:
         chown.chown(8089, 8090)
     except chown.Refused as refused:
-        return 0 if "belongs to 8089:8090 already" in str(refused) else 1
+        return 0 if "belongs to 8089:8090 already" in str(refused) else -2
+    except (OSError, VpopmailError):
+        return -3
     return 0
+
+
+def check_chown_goes_on(place: Installation, expected: Tree, where: str) -> None:
+    """Check that all is whole and that the same call ends with what is expected."""
+    assert list(whole(place.tree())) == [], where
+    for user, domain in (("bob", "al.com"), ("carol", "other.com")):
+        assert v.vpopmail_auth_user(user, domain, "secret-1"), where
+    assert give(place) == 0, where
+    assert given(place) == expected, f"{where}: {difference(given(place), expected)}"
 
 
 def given(place: Installation) -> Tree:

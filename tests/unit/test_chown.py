@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -9,12 +11,16 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from tests import cdb
+from tests import cdb, torture
 from tests.conftest import Home
+from tests.linked import bundled_alone
 from vpopmail_ext import api, chown, errors, processes, users_cdb
 from vpopmail_ext.chown import Ids, Refused
 
@@ -354,6 +360,23 @@ def test_the_result_is_read_again(
         chown.chown(*NEW)
 
 
+def test_the_journal_stays_until_the_owners_are_on_the_disk(
+    mail: Home, owners: Owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> int:
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(syncfs=fail))
+    with pytest.raises(OSError, match=f"error: '{mail.path}'"):
+        chown.chown(*NEW)
+    assert (mail.qmail / "users" / chown.JOURNAL).exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    Owners.__init__(owners, monkeypatch, Ids(89, 89))
+    chown.chown(*NEW)
+
+
 def test_giving_a_file(tmp_path: Path) -> None:
     own = Ids(os.getuid(), os.getgid())
     file, link = tmp_path / "file", tmp_path / "link"
@@ -416,9 +439,89 @@ def test_lines_of_all_kinds() -> None:
     ]
     assert users_cdb.compile_assign(assign) == cdb.of("assign", b"".join(sound))
     given, number = users_cdb.give(assign, (89, 89), (7, 8))
-    assert number == 2
-    assert given == assign.replace(b"a:89:89:/a", b"a:7:8:/a").replace(b"c:89:89:/c", b"c:7:8:/c")
-    assert users_cdb.paths(assign) == [b"/a", b"/alias", b"/b", b"/c"]
+    # What follows on the dot is nobody's, as for qmail.
+    assert number == 1
+    assert given == assign.replace(b"a:89:89:/a", b"a:7:8:/a")
+    assert users_cdb.paths(assign) == [b"/a", b"/alias", b"/b"]
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "//", ".", "..", "srv", "srv/x", "/./", "/srv/..", "/srv/../x", "/srv/a\0b"]
+)
+def test_a_path_that_is_no_domain_s(
+    mail: Home, owners: Owners, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str
+) -> None:
+    """What is at it is not looked at: the whole of / it may be."""
+    assign = mail.qmail / "users/assign"
+    text = assign.read_text()
+    odd = f"+odd.com-:odd.com:89:89:{path}:-::\n"
+    assign.write_text(f"{odd}{text}+late.com-:late.com:89:89:/etc:-::\n.\n")
+    looked_at: list[bytes] = []
+    before = chown._tree
+    monkeypatch.setattr(chown, "_tree", lambda path: looked_at.append(path) or before(path))
+    assert chown.chown(*NEW, dry_run=True).domains == 4
+    tops = "domains", "", "domains/example.com"
+    theirs = tmp_path / "srv/domains/else.com", tmp_path / "theirs"
+    assert {Path(os.fsdecode(path)) for path in looked_at} == {
+        *(mail.path / top for top in tops),
+        *theirs,
+    }
+
+
+LINES = st.lists(
+    st.builds(
+        bytes.join,
+        st.sampled_from([b":", b":", b":", b"\n"]),
+        st.lists(
+            st.sampled_from([b"", b"+", b"=", b"+A-", b"+b", b"=Joe", b".", b"89", b"/a", b"x y"]),
+            min_size=1,
+            max_size=9,
+        ),
+    ),
+    max_size=6,
+)
+
+
+@bundled_alone("qmail-newu gives up at a malformed line")
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lines=LINES)
+@example(lines=[b"+a-:a:89:89:/a:-:"])
+def test_the_cdb_of_any_lines_is_that_of_the_library(home: Home, lines: list[bytes]) -> None:
+    assign = home.qmail / "users/assign"
+    assign.write_bytes(b"".join(line + b"\n" for line in lines) + b".\n")
+    api.add_domain("example.com")
+    assert users_cdb.compile_assign(assign.read_bytes()) == (home.qmail / "users/cdb").read_bytes()
+    api.delete_domain("example.com")
+
+
+def test_figures_are_known_to_be_of_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of chown's tests; comments don't count, nor does it for the other tests."""
+    (tmp_path / "vpopmail_ext").mkdir()
+    copies = [tmp_path / "vpopmail_ext" / name for name in ("chown.py", "users_cdb.py")]
+    for copy in copies:
+        shutil.copy(torture.TOP / "vpopmail_ext" / copy.name, copy)
+    monkeypatch.setattr(torture, "TOP", tmp_path)
+    monkeypatch.setattr(torture, "_of_the_library", lambda: "0123456789abcdef")
+    tests = "test_crashes.py::test_chown_s_calls_fail", "test_mail_user.py::test_nothing[chown]"
+
+    def codes() -> set[str]:
+        torture._of_chown.cache_clear()
+        assert torture.code("test_chown.py::test_another[add_user]") == "0123456789abcdef"
+        return {torture.code(test) for test in tests}
+
+    before = codes()
+    for copy in copies:
+        text = copy.read_text()
+        copy.write_text(f"# A comment.\n{text}")
+        assert codes() == before
+        copy.write_text(f"{text}pass\n")
+        assert not codes() & before
+        copy.write_text(text)
+    torture._of_chown.cache_clear()
 
 
 def test_the_errors_of_the_api_are_not_this_one_s() -> None:
