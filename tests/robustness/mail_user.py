@@ -54,7 +54,7 @@ class MailUser:
         bait = victim.parent / f".bait{self.random.randrange(1 << 30)}"
         planted = None
         kind = self.random.randrange(4)
-        if victim.name in (".tmp:ready", ".tmp:change"):
+        if victim.name.endswith((":ready", ":change")):
             bait.write_bytes(self.journal(victim.parent))
         elif kind == 0 and self.planted:
             bait = planted = self.random.choice(self.planted)
@@ -85,6 +85,7 @@ class MailUser:
             lines += [f"in {told} {path}", f"in {told} {lead}", f"in {told} alice/bait"]
             lines += [f"drop 0 {told} {lead}", f"drop 1 {told} secret", "remove 1 0 0 0 0 vpasswd"]
             lines += [f"add 0 {told} {lead}/new1", f"replace 1 {told} lastauth"]
+            lines += [f"replace 0 {told} .qmail-info", f"remove 0 {told} .qmail-{lead}"]
         self.random.shuffle(lines)
         return "\0".join([*lines, ""]).encode()
 

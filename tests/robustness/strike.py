@@ -118,6 +118,22 @@ class Call(NamedTuple):
         except OSError:
             return None
 
+    def paths(self) -> list[str]:
+        """Tell the names it is given, from the root on where they are below a directory."""
+        if self.name in ("renameat", "renameat2", "linkat"):
+            pairs = [(0, 1), (2, 3)]
+        elif self.name.endswith("at") and self.name != "symlinkat":
+            pairs = [(0, 1)]
+        else:
+            return []
+        return [self._path(*(self.arguments[at] for at in pair)) for pair in pairs]
+
+    def _path(self, directory: int, name: int) -> str:
+        with open(f"/proc/{self.pid}/mem", "rb", 0) as memory:
+            text = os.fsdecode(os.pread(memory.fileno(), 4096, name).partition(b"\0")[0])
+        at = "" if text.startswith("/") else os.readlink(f"/proc/{self.pid}/fd/{directory}")
+        return os.path.normpath(os.path.join(at, text))
+
 
 KILL = -1
 """What a judge answers to have the process die before the call."""
