@@ -36,8 +36,12 @@ int change_add_dir(struct change *c, int fd, const char *path, bool to_close) {
         c->dirs = dirs;
     if (!dirs || (path && !copy))
         return -ENOMEM;
-    dirs[c->dir_count++] = (struct change_dir){
-        .fd = fd, .to_close = to_close, .path = copy, .device = st.st_dev, .inode = st.st_ino};
+    dirs[c->dir_count++] = (struct change_dir){.fd = fd,
+                                               .to_close = to_close,
+                                               .path = copy,
+                                               .device = st.st_dev,
+                                               .inode = st.st_ino,
+                                               .uid = st.st_uid};
     return 0;
 }
 
@@ -63,9 +67,7 @@ int change_in(struct change *c, int dir, const char *path, bool to_close) {
     if (whole)
         path = whole;
     if (!error)
-        error = journal_takes_dir(&c->journal, span_of(path))
-                    ? change_add_dir(c, dir, path, to_close)
-                    : -EINVAL;
+        error = journal_takes_dir(span_of(path)) ? change_add_dir(c, dir, path, to_close) : -EINVAL;
     if (!error)
         c->dirs[c->dir_count - 1].known = known;
     free(whole);
@@ -81,6 +83,11 @@ bool change_is_scattered(const struct change *c) {
         if (change_is_elsewhere(c, i))
             return true;
     return false;
+}
+
+bool change_is_outside(const struct change *c, size_t dir) {
+    const char *path = c->dirs[dir].path;
+    return !c->journal.anywhere && path && path[0] == '/';
 }
 
 int change_sync_later(struct change *c, int fd) {
@@ -117,7 +124,8 @@ static int dir_number(struct change *c, int fd) {
 }
 
 struct change_file *change_add_step(struct change *c, enum step step, int dir, const char *name) {
-    if (c->journal.prefix && !journal_allows(&c->journal, step, name)) {
+    bool outside = change_is_outside(c, (size_t)dir);
+    if (c->journal.prefix && !journal_allows(&c->journal, step, name, outside)) {
         errno = EINVAL;
         return NULL;
     }

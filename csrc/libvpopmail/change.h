@@ -17,12 +17,17 @@
  * 6. trees are put in their places, then the files in the order of the journal's names, trees that
  *    go are set aside (renamed to PREFIX:NAME);
  * 7. the directories are synced, the journal's first, in the second wave; what was set aside is
- *    removed, and PREFIXready at the very end.
+ *    removed, and PREFIXready at the very end. A tree outside is removed where it stands.
  *
  * Whoever takes the lock next and finds PREFIXready does step 6 again, for what is not done yet;
  * who finds PREFIXchange, or has done that, removes all that begins with PREFIX. Programs that know
  * nothing of this may have changed the files in between: what is no longer the file that was to be
- * replaced stays, and where that is the first file, nothing is done at all. */
+ * replaced stays, and where that is the first file, nothing is done at all.
+ *
+ * The journal of a directory that has an owner (it is not of `anywhere`) can also name directories
+ * outside. Its own owner must have written it, and in them it can do two things: replace or remove
+ * `maildirsize` in a directory of that owner's, and remove a tree of which every directory is that
+ * owner's. */
 #ifndef VP_CHANGE_H
 #define VP_CHANGE_H
 
@@ -59,6 +64,7 @@ struct change {
     struct change *whole; /* of which this one is a part */
     int fd;               /* of PREFIXchange */
     bool begun, decided, moved;
+    bool foreign; /* read from a journal that another than its owner may have written */
 };
 
 /* Zero it, or this. The journal's directory must stay open until the change is made or dropped, and
@@ -67,9 +73,9 @@ struct change change_of(struct journal journal);
 /* A change in a new tree of another one, which syncs what it writes: when this one is made, it is
  * done, and undone with the tree. */
 struct change change_part(struct change *whole);
-/* Declares another directory that has a part in it, by its path from the journal's directory, or,
- * for a journal of anywhere, an absolute one; -EINVAL for any other. to_close: once it is declared
- * it is the change's to close. */
+/* Declares another directory that has a part in it, by its path from the journal's directory, or an
+ * absolute one; -EINVAL for any other. to_close: once it is declared it is the change's to close.
+ */
 int change_in(struct change *c, int dir, const char *path, bool to_close);
 /* Opens the new file, to be written; the descriptor is the change's. */
 int change_open(struct change *c, int dir, const char *name, mode_t mode, uid_t uid, gid_t gid);

@@ -24,6 +24,7 @@ struct change_dir {
     char *path; /* NULL: the journal's own */
     dev_t device;
     ino_t inode;
+    uid_t uid;
     struct identity id;
 };
 
@@ -49,6 +50,8 @@ size_t change_dir_of(const struct change *c, const struct stat *st);
  * knows what is done in the others before. */
 bool change_is_elsewhere(const struct change *c, size_t dir);
 bool change_is_scattered(const struct change *c);
+/* Whether a directory lies outside of the journal's own, where that is its owner's. */
+bool change_is_outside(const struct change *c, size_t dir);
 /* NULL, and errno: ENOMEM, or EINVAL for what could not be read back from a journal. */
 struct change_file *change_add_step(struct change *c, enum step step, int dir, const char *name);
 /* Has the next wave sync the descriptor, which then is the change's to close. */
@@ -71,8 +74,10 @@ int change_sync_changed(struct change *c);
 /* Puts all in its place. `again`: some of it may have been, and what it was to replace may be
  * another now: STALE where that is so of the first file. */
 int change_put_all(struct change *c, bool again);
-/* Removes what was set aside; -ENOTEMPTY where it can't. */
+/* Removes what was set aside, and trees outside; -ENOTEMPTY where it can't. */
 int change_clear_aside(const struct change *c);
+/* Removes trees outside. `again`: one may have been, and another may stand there now. */
+int change_clear_outside(const struct change *c, bool again);
 /* Takes trees back from where they were put: no file has been replaced yet. */
 void change_take_back(struct change *c);
 /* Opens a directory below another one, without a link on the way. */
@@ -84,10 +89,10 @@ int change_open_below(int dir, struct span path);
 int identity_read(int dir, const char *name, struct identity *out);
 bool identity_same(const struct identity *a, const struct identity *b);
 /* Whether that is so of a directory's path; of a name. */
-bool journal_takes_dir(const struct journal *j, struct span path);
+bool journal_takes_dir(struct span path);
 bool journal_name_is(const struct journal_name *n, const char *name);
-/* Whether a change under this journal's lock can have such a step. */
-bool journal_allows(const struct journal *j, enum step step, const char *name);
+/* Whether a change under this journal's lock can have such a step, in a directory outside. */
+bool journal_allows(const struct journal *j, enum step step, const char *name, bool outside);
 /* PREFIX and END; false where they don't fit. */
 bool journal_file(const char *prefix, const char *end, char out[32]);
 /* Says that something begins in that directory. */

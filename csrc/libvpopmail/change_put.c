@@ -125,11 +125,16 @@ static int put_trees(struct change *c, bool again) {
     return error ? error : left;
 }
 
+/* Outside only the owner's directories are written to; who has them now may be another. */
+static bool is_for_us(const struct change *c, size_t dir) {
+    return !change_is_outside(c, dir) || c->dirs[dir].uid == c->journal.uid;
+}
+
 /* One step of a file. `again`: it may have been done, or what it was to replace is another now. */
 static int put_file(struct change *c, struct change_file *f, bool again, bool first) {
     int dir = c->dirs[f->dir].fd;
     struct identity now, tmp;
-    if (dir < 0)
+    if (dir < 0 || !is_for_us(c, f->dir))
         return 0;
     if (again) {
         int error = identity_read(dir, f->name, &now);
@@ -161,13 +166,13 @@ static int put_files(struct change *c, bool again) {
     return error;
 }
 
-/* Sets the trees aside that go. */
+/* Sets the trees aside that go; outside nothing gets another name. */
 static int put_aside(struct change *c, bool again) {
     for (size_t i = 0; i < c->count; i++) {
         struct change_file *f = &c->files[i];
         int dir = c->dirs[f->dir].fd;
         struct identity now;
-        if (f->step != DROP_TREE || dir < 0)
+        if (f->step != DROP_TREE || dir < 0 || change_is_outside(c, f->dir))
             continue;
         int error = again ? identity_read(dir, f->name, &now) : 0;
         if (!error && (!again || identity_same(&now, &f->old)) &&
@@ -186,14 +191,32 @@ int change_put_all(struct change *c, bool again) {
     return error ? error : put_aside(c, again);
 }
 
+int change_clear_outside(const struct change *c, bool again) {
+    int error = 0;
+    for (size_t i = 0; i < c->count && !error; i++) {
+        const struct change_file *f = &c->files[i];
+        int dir = c->dirs[f->dir].fd;
+        struct identity now;
+        if (f->step != DROP_TREE || dir < 0 || !change_is_outside(c, f->dir))
+            continue;
+        error = again ? identity_read(dir, f->name, &now) : 0;
+        if (!error && (!again || identity_same(&now, &f->old)))
+            error = tree_remove_of(dir, f->name, c->journal.uid);
+        error = error == -ENOENT ? 0 : error;
+        if (!error && change_is_elsewhere(c, f->dir))
+            error = fd_sync(dir);
+    }
+    return error;
+}
+
 /* On one file system it is gone before the journal is. */
 int change_clear_aside(const struct change *c) {
     bool scattered = change_is_scattered(c);
-    int error = 0;
+    int error = change_clear_outside(c, false) ? -ENOTEMPTY : 0;
     for (size_t i = 0; i < c->count; i++) {
         const struct change_file *f = &c->files[i];
         int dir = c->dirs[f->dir].fd;
-        if (f->step != DROP_TREE || dir < 0)
+        if (f->step != DROP_TREE || dir < 0 || change_is_outside(c, f->dir))
             continue;
         int here = tree_remove(dir, f->tmp);
         if (!here && scattered)

@@ -10,7 +10,8 @@
 #include "walk.h"
 
 #define JOURNAL_MAX (64L << 20)
-#define DIRS_MAX 64 /* each takes a descriptor, which a journal that lies could use up */
+#define DIRS_MAX 64           /* each takes a descriptor, which a journal that lies could use up */
+#define OUTSIDE "maildirsize" /* the one file that is changed in an owner's directories outside */
 
 static const char *const words[] = {"replace", "remove", "add", "drop"};
 #define STEPS 4
@@ -50,8 +51,8 @@ static bool is_below(struct span path) {
     return true;
 }
 
-bool journal_takes_dir(const struct journal *j, struct span path) {
-    return path.len && path.data[0] == '/' ? j->anywhere : is_below(path);
+bool journal_takes_dir(struct span path) {
+    return (path.len && path.data[0] == '/') || is_below(path);
 }
 
 bool journal_name_is(const struct journal_name *n, const char *name) {
@@ -66,12 +67,12 @@ static const struct journal_name *find_name(const struct journal *j, const char 
     return NULL;
 }
 
-bool journal_allows(const struct journal *j, enum step step, const char *name) {
+bool journal_allows(const struct journal *j, enum step step, const char *name, bool outside) {
     const char *slash = strrchr(name, '/');
-    if (!is_below(span_of(name)) || (slash && step != ADD_TREE))
+    if (!is_below(span_of(name)) || (slash && step != ADD_TREE) || (outside && step == ADD_TREE))
         return false;
     if (step == REPLACE || step == REMOVE)
-        return find_name(j, name) != NULL;
+        return find_name(j, name) && !(outside && strcmp(name, OUTSIDE));
     return strncmp(slash ? slash + 1 : name, j->prefix, strlen(j->prefix)) != 0;
 }
 
@@ -166,7 +167,7 @@ int journal_end(const struct journal *j, const char *which) {
  *
  * What a journal says is not believed: it may lie in a directory of the mail user's while we are
  * root. It names no files but those that a change under its lock may replace, and directories that
- * are still the ones they were, below its own where it is not root's. */
+ * are still the ones they were: below its own, or its owner's where it is not root's. */
 
 static bool take_number(struct span *line, unsigned long long *out) {
     struct span digits;
@@ -192,12 +193,13 @@ static int load_dir(struct change *c, struct span line) {
     if (!take_identity(&line, &told))
         return -EBADMSG;
     bool outside = line.len && line.data[0] == '/';
-    if (!journal_takes_dir(&c->journal, line) || c->dir_count > DIRS_MAX)
+    if (!journal_takes_dir(line) || c->dir_count > DIRS_MAX)
         return -EBADMSG;
     char *path = span_dup(line);
-    int fd = !path ? -ENOMEM : outside ? walk_dir(AT_FDCWD, path) : -1;
-    if (path && !outside)
-        fd = change_open_below(c->journal.dir, line);
+    int fd = !path        ? -ENOMEM
+             : !outside   ? change_open_below(c->journal.dir, line)
+             : c->foreign ? -ELOOP
+                          : walk_dir(AT_FDCWD, path);
     int error = fd >= 0 ? identity_read(fd, "", &now) : is_gone(fd) ? 0 : fd;
     if (!error && fd >= 0 && !identity_same(&told, &now)) {
         fd_close(fd);
@@ -244,6 +246,10 @@ static int load_line(struct change *c, struct span line) {
     return -EBADMSG;
 }
 
+static bool is_owners(const struct journal *j, uid_t uid) {
+    return uid == j->uid || uid == 0 || uid == geteuid();
+}
+
 /* Reads the journal of that name: 1, 0 where there is none, -EBADMSG, or -errno. The change has
  * what could be read in every case. */
 static int load(struct change *c, const char *which) {
@@ -264,6 +270,9 @@ static int load(struct change *c, const char *which) {
     struct span rest = {text.data, text.len}, line;
     if (!error)
         error = c->dir_count ? 0 : change_add_dir(c, c->journal.dir, NULL, false);
+    if (!error)
+        c->foreign = !c->journal.anywhere &&
+                     !(is_owners(&c->journal, st.st_uid) && is_owners(&c->journal, c->dirs[0].uid));
     while (!error && span_field(&rest, '\0', &line))
         error = load_line(c, line);
     buf_free(&text);
@@ -324,12 +333,23 @@ static int sweep_known(const struct journal *j, const struct known_dir *known) {
     return error;
 }
 
+/* Outside nothing goes but what was to be put in place, in a directory of the owner's. */
+static int sweep_outside(const struct change *c, const struct change_dir *d) {
+    char tmp[32];
+    if (d->uid != c->journal.uid)
+        return 0;
+    if (!journal_file(c->journal.prefix, OUTSIDE, tmp))
+        return -EINVAL;
+    return unlinkat(d->fd, tmp, 0) && errno != EISDIR ? past_mending(-errno) : 0;
+}
+
 static int sweep(const struct change *c) {
     const struct journal *j = &c->journal;
     int error = sweep_dir(j->dir, j->prefix, true);
     for (size_t i = 1; i < c->dir_count && !error; i++)
         if (c->dirs[i].fd >= 0)
-            error = sweep_dir(c->dirs[i].fd, j->prefix, false);
+            error = change_is_outside(c, i) ? sweep_outside(c, &c->dirs[i])
+                                            : sweep_dir(c->dirs[i].fd, j->prefix, false);
     for (int i = 0; i < 2 && !error; i++)
         error = sweep_known(j, &j->known[i]);
     return error;
@@ -347,6 +367,8 @@ static int redo(struct change *c) {
     }
     if (!error)
         error = change_sync_changed(c);
+    if (!error)
+        error = past_mending(change_clear_outside(c, true));
     return error ? error : 1;
 }
 

@@ -196,32 +196,25 @@ int maildir_drop(const struct store *s, struct change *c, const char *domain_pat
                  struct span path) {
     char *name;
     struct span place = maildir_place(domain_path, path), part;
-    int parent = locate(s, domain_path, path, &name);
+    int parent = locate(s, domain_path, path, &name), error = 0;
     if (parent < 0)
         return parent;
-    int error = below(domain_path, path, &part) ? 0 : -EINVAL;
-    bool deeper = place.len != 0;
-    if (!error && deeper) {
-        char *text = span_dup(place);
-        error = text ? change_in(c, parent, text, true) : -ENOMEM;
-        free(text);
+    if (!below(domain_path, path, &part)) {
+        size_t before = (size_t)((const char *)memrchr(path.data, '/', path.len) - path.data);
+        place = (struct span){path.data, before ? before : 1};
+        /* The tree goes when all else has changed: whether it can is to be known before. */
+        error = faccessat(parent, ".", W_OK | X_OK, AT_EACCESS) ? -errno : 0;
     }
-    if (error || !deeper)
+    bool own = !place.len; /* it stands in the domain's directory itself */
+    char *text = span_dup(place);
+    if (!error)
+        error = !text ? -ENOMEM : own ? 0 : change_in(c, parent, text, true);
+    if (error || own)
         fd_close(parent);
     if (!error)
-        error = change_drop_tree(c, deeper ? parent : s->dir, name);
+        error = change_drop_tree(c, own ? s->dir : parent, name);
+    free(text);
     free(name);
-    return error;
-}
-
-int maildir_remove(const struct store *s, const char *domain_path, struct span path) {
-    char *name;
-    int parent = locate(s, domain_path, path, &name);
-    int error = parent < 0 ? parent : tree_remove_of(parent, name, s->uid);
-    if (!error)
-        error = fd_sync(parent);
-    free(name);
-    fd_close(parent);
     return error;
 }
 
@@ -322,12 +315,19 @@ int maildir_usage(const struct store *s, const char *domain_path, struct span pa
     return error;
 }
 
-/* Declares a user's Maildir to the change; -EINVAL where it lies elsewhere. */
-static int declare(struct change *c, int maildir, const char *domain_path, struct span path) {
+/* Declares a user's Maildir to the change; one that lies elsewhere must be the domain owner's. */
+static int declare(const struct store *s, struct change *c, int maildir, const char *domain_path,
+                   struct span path) {
     struct span part;
+    struct stat st;
     struct buf text = {0};
-    if (!below(domain_path, path, &part))
-        return -EINVAL;
+    if (!below(domain_path, path, &part)) {
+        part = path;
+        if (fstat(maildir, &st))
+            return -errno;
+        if (st.st_uid != s->uid)
+            return -ELOOP;
+    }
     buf_span(&text, part);
     buf_str(&text, "/Maildir");
     int error = buf_c(&text) ? change_in(c, maildir, text.data, true) : -ENOMEM;
@@ -348,18 +348,12 @@ int maildir_size(const struct store *s, struct change *c, const char *domain_pat
     }
     size_text(quota, bytes, count, &text);
     struct span data = {text.data, text.len};
-    int declared = text.failed ? -ENOMEM : declare(c, maildir, domain_path, path);
-    if (!declared)
+    error = text.failed ? -ENOMEM : declare(s, c, maildir, domain_path, path);
+    if (error)
+        fd_close(maildir);
+    else
         error = goes ? change_remove(c, maildir, "maildirsize")
                      : change_write(c, maildir, "maildirsize", data, 0600, s->uid, s->gid);
-    else if (declared != -EINVAL)
-        error = declared;
-    else if (!goes)
-        error = file_write(maildir, "maildirsize", data, 0600, s->uid, s->gid);
-    else if (unlinkat(maildir, "maildirsize", 0) && errno != ENOENT)
-        error = -errno;
-    if (declared)
-        fd_close(maildir);
     buf_free(&text);
     return error;
 }

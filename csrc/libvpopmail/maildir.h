@@ -24,14 +24,12 @@ int maildir_check(const struct store *s, const char *domain_path, struct span pa
 /* Opens a user's directory by its path. */
 int maildir_open(const struct store *s, const char *domain_path, struct span path);
 /* Readies that a user's directory goes. -ENOENT where there is none, -ELOOP where it is not the
- * domain's to remove; -EINVAL where it lies elsewhere: then it is for maildir_remove(). */
+ * domain's to remove. */
 int maildir_drop(const struct store *s, struct change *c, const char *domain_path,
                  struct span path);
-int maildir_remove(const struct store *s, const char *domain_path, struct span path);
 /* The hashed directory of the domain that a user's path lies in; empty for none. */
 struct span maildir_place(const char *domain_path, struct span path);
-/* Counts the messages and readies maildirsize; without a quota readies that it goes. Of a directory
- * that lies elsewhere it is written at once. */
+/* Counts the messages and readies maildirsize; without a quota readies that it goes. */
 int maildir_size(const struct store *s, struct change *c, const char *domain_path, struct span path,
                  struct span quota);
 

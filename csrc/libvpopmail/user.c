@@ -245,16 +245,18 @@ static int delete_account(const struct session *s, const struct account *a) {
     struct dir_place place = DIR_PLACE_NONE;
     const struct store *store = &s->store;
     struct change c = store_change(store);
-    int tree = 0;
-    if (maildir_check(store, s->domain.path, a->dir) == -ELOOP)
+    int tree = maildir_check(store, s->domain.path, a->dir);
+    if (tree == -ELOOP)
         return VA_ILLEGAL_USERNAME;
+    if (tree && tree != -ENOENT && tree != -ENOTDIR)
+        return error_code(tree, VA_COULD_NOT_UPDATE_FILE);
     int error = dir_control_drop(store->dir, store->uid, store->gid,
                                  maildir_place(s->domain.path, a->dir), &c, &place);
     if (!error)
         error = store_remove(store, &c, a->name);
     if (!error)
         tree = maildir_drop(store, &c, s->domain.path, a->dir);
-    if (tree && tree != -EINVAL && tree != -ENOENT && tree != -ENOTDIR && tree != -ELOOP)
+    if (tree && tree != -ENOENT && tree != -ENOTDIR && tree != -ELOOP)
         error = tree;
     if (!error)
         error = change_make(&c);
@@ -263,8 +265,7 @@ static int delete_account(const struct session *s, const struct account *a) {
     if (error && error != -ENOTEMPTY)
         return error_code(error,
                           error == -ENOENT ? VA_USER_DOES_NOT_EXIST : VA_COULD_NOT_UPDATE_FILE);
-    if (!error)
-        error = tree == -EINVAL ? maildir_remove(store, s->domain.path, a->dir) : tree;
+    error = error ? error : tree;
     return error ? error_code(error, VA_BAD_DIR) : VA_SUCCESS;
 }
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,17 @@ def tree_of(top: Path) -> Tree:
     return found
 
 
+def identity(path: Path) -> str:
+    """Return what a journal has of a file or directory."""
+    status = path.stat()
+    size, moment = status.st_size, status.st_mtime_ns
+    if path.is_dir():
+        command = ["stat", "--format=%.9W", path]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        size, moment = 0, int(told.replace(".", "")) or moment
+    return f"{status.st_ino} {size} {moment // 10**9} {moment % 10**9}"
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A call, the state in which it is made, and the accounts that have nothing to do with it."""
@@ -66,8 +78,8 @@ class Scenario:
     call: Callable[[Installation], int]
     before: Callable[[Installation], None] | None = None
     others: tuple[str, ...] = ("bob@ex.com", "bob@al.com", "carol@other.com")
-    left: str = ""
-    """A file that may be left until the same call is made again."""
+    left: tuple[str, ...] = ()
+    """Files and directories that may be left until the same call is made again."""
     taken: str = ""
     """A directory that was there before and may have been given to the domain's owner."""
     apart: bool = False
@@ -254,6 +266,39 @@ def _add_domain(place: Installation) -> int:
     return code
 
 
+def _other(place: Installation) -> Path:
+    """Return a directory of root's outside of vpopmail's home, perhaps on another file system."""
+    return place.qmail / "srv"
+
+
+def _add_domain_there(place: Installation) -> int:
+    directory = os.fsencode(_other(place))
+    code: int = lib.vpx_add_domain(b"new.com", directory, place.uid, place.gid)
+    return code
+
+
+def _domain_there(place: Installation) -> None:
+    _other(place).mkdir()
+    assert _add_domain_there(place) == 0
+    assert lib.vpx_alias_set(b"info", b"new.com", b"&x@y\0", 5) == 0
+
+
+def _elsewhere(user: str) -> Callable[[Installation], None]:
+    """Have a user's directory stand outside of the domain's."""
+
+    def before(place: Installation) -> None:
+        old, new = place.domain / user, _other(place) / user
+        shutil.copytree(old, new)
+        for path in (new, *new.rglob("*")):
+            os.chown(path, place.uid, place.gid)
+        shutil.rmtree(old)
+        vpasswd = place.domain / "vpasswd"
+        vpasswd.write_bytes(vpasswd.read_bytes().replace(os.fsencode(old), os.fsencode(new)))
+        assert lib.vpx_rebuild(b"ex.com") == 0
+
+    return before
+
+
 def _set_limits(place: Installation) -> int:
     limits = ffi.new("struct vpx_limits *")
     assert lib.vpx_get_limits(b"ex.com", limits) == 0
@@ -392,6 +437,12 @@ SCENARIOS = [
     ),
     Scenario("add_domain, morercpthosts", _add_domain, _fifty),
     Scenario("add_domain, on two file systems", _add_domain, apart=True),
+    Scenario(
+        "add_domain, in another directory",
+        _add_domain_there,
+        lambda place: _other(place).mkdir(),
+        left=("/qmail/srv/domains", "/qmail/srv/.tmp:domains"),
+    ),
     Scenario("vadddomain", _vadddomain),
     Scenario(
         "vadddomain, its directory is there",
@@ -422,6 +473,12 @@ SCENARIOS = [
         _among_more_hosts,
         others=("bob@ex.com", "carol@other.com"),
     ),
+    Scenario(
+        "del_domain, in another directory",
+        _encoded("vpx_del_domain", "new.com"),
+        _domain_there,
+        apart=True,
+    ),
     Scenario("add_user", _encoded("vpx_add_user", "dave", "ex.com", "secret-2", "Dave", 0)),
     Scenario(
         "add_user, the hundredth",
@@ -437,23 +494,52 @@ SCENARIOS = [
     Scenario("del_user", _encoded("vpx_del_user", "alice", "ex.com")),
     Scenario("del_user, of the hundred", _encoded("vpx_del_user", "erin", "ex.com"), _hashed),
     Scenario("del_user, freed places", _encoded("vpx_del_user", "erin", "ex.com"), _freed),
+    Scenario(
+        "del_user, elsewhere", _encoded("vpx_del_user", "alice", "ex.com"), _elsewhere("alice")
+    ),
+    Scenario(
+        "del_user, on another file system",
+        _encoded("vpx_del_user", "alice", "ex.com"),
+        _elsewhere("alice"),
+        apart=True,
+    ),
     Scenario("passwd", _encoded("vpx_passwd", "alice", "ex.com", "secret-2", 0)),
     Scenario("set_user_quota", _encoded("vpx_set_user_quota", "alice", "ex.com", "5M")),
     Scenario("set_user_quota, none", _encoded("vpx_set_user_quota", "bob", "ex.com", "NOQUOTA")),
+    Scenario(
+        "set_user_quota, elsewhere",
+        _encoded("vpx_set_user_quota", "alice", "ex.com", "5M"),
+        _elsewhere("alice"),
+    ),
+    Scenario(
+        "set_user_quota, on another file system",
+        _encoded("vpx_set_user_quota", "alice", "ex.com", "5M"),
+        _elsewhere("alice"),
+        apart=True,
+    ),
+    Scenario(
+        "set_user_quota, none, elsewhere",
+        _encoded("vpx_set_user_quota", "bob", "ex.com", "NOQUOTA"),
+        _elsewhere("bob"),
+    ),
     Scenario("set_flags", _encoded("vpx_set_flags", "alice", "ex.com", 8)),
     Scenario("vauth_setpw", _setpw),
     Scenario("the catch-all", _catchall),
     Scenario(
         "set_last_auth",
         _encoded("vpx_set_last_auth", "alice", "ex.com", "192.0.2.1"),
-        left="/vpopmail/domains/ex.com/alice/.tmp:lastauth",
+        left=("/vpopmail/domains/ex.com/alice/.tmp:lastauth",),
     ),
     Scenario("set_limits", _set_limits),
     Scenario("rebuild", _encoded("vpx_rebuild", "ex.com")),
     Scenario("alias_add", _encoded("vpx_alias_add", "new", "ex.com", "&x@y")),
     Scenario("alias_add, a line more", _encoded("vpx_alias_add", "info", "ex.com", "&x@y")),
     Scenario("alias_remove", _encoded("vpx_alias_remove", "info", "ex.com", "&x@y.z")),
+    Scenario(
+        "alias_remove, the last", _encoded("vpx_alias_remove", "sales", "ex.com", "&bob@ex.com")
+    ),
     Scenario("alias_set", _encoded("vpx_alias_set", "info", "ex.com", b"&n@n\0", 5)),
+    Scenario("alias_set, none", _encoded("vpx_alias_set", "info", "ex.com", b"", 0)),
     Scenario("alias_del", _encoded("vpx_alias_del", "info", "ex.com")),
     Scenario("alias_del_domain", _encoded("vpx_alias_del_domain", "ex.com")),
 ]

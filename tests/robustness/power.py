@@ -11,17 +11,21 @@ vpopmail's home and qmail's directory lie on two such file systems, each is at a
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.robustness import strike
+from tests.robustness.installations import identity
 
 SYNCS = ("fsync", "fdatasync", "syncfs")
 WRITES = ("write", "pwrite64", "writev", "ftruncate")
 OF_NAMES = ("mkdirat", "renameat", "renameat2", "unlinkat", "linkat", "symlinkat")
 OF_NAMES += ("fchmod", "fchmodat", "fchown", "fchownat", "utimensat")
 """Those after which every file holds what it held."""
+_DIRECTORY = re.compile(rb" (\d+) 0 \d+ \d+ ")
+"""What a journal has of one."""
 NOTHING = -1
 """An inode that no file has."""
 Directories = dict[int, dict[str, int]]
@@ -49,6 +53,8 @@ class Disk:
         self.synced: dict[int, _File] = {}
         self.durable = 0
         """The first moment at which the directories can be after a cut."""
+        self.remade: dict[int, Path] = {}
+        """Directories that a cut brought back, by the inode that they had."""
         self.number, self.device = os.stat(top).st_ino, os.stat(top).st_dev
         self.look()
         self.synced = dict(self.now)
@@ -133,6 +139,7 @@ class Disk:
                     os.rename(pool / str(inode), place)
                 else:
                     place.mkdir()
+                    self.remade[inode] = place
                 self._build(inode, place, directories, owned, pool)
             elif name.endswith(".lock"):
                 place.write_bytes(b"")
@@ -190,3 +197,17 @@ class Power:
             disk.look()
             disk.cut(how_early)
             shutil.rmtree(disk.kept)
+        # A directory that is brought back has another inode here; a disk would have it as it was.
+        remade = {inode: path for disk in self.disks for inode, path in disk.remade.items()}
+        journals = (path for disk in self.disks for path in disk.top.rglob(".tmp:ready"))
+        for journal in journals if remade else ():
+            journal.write_bytes(
+                _DIRECTORY.sub(
+                    lambda told: (
+                        b" %s " % identity(remade[int(told[1])]).encode()
+                        if int(told[1]) in remade
+                        else told[0]
+                    ),
+                    journal.read_bytes(),
+                )
+            )

@@ -26,6 +26,7 @@ from tests.robustness.installations import (
     Scenario,
     Tree,
     difference,
+    identity,
     to_be_struck,
     tree_of,
 )
@@ -216,14 +217,13 @@ def outside(place: Installation) -> Path:
     (directory / "tree/below").mkdir(parents=True)
     for name in ("victim", "vpasswd", ".tmp:vpasswd", ".tmp::tree", "tree/below/file"):
         (directory / name).write_text("not to be touched\n")
+    owners = directory / "owners"
+    (owners / ".tmp::tree").mkdir(parents=True)
+    for name in (".dir_control_free", ".tmp:.dir_control_free", "mail", ".tmp:mail"):
+        (owners / name).write_text("not to be touched\n")
+    for path in (owners, *owners.iterdir()):
+        os.chown(path, place.uid, place.gid)
     return directory
-
-
-def identity(path: Path) -> str:
-    """Return what the journal has of a file or directory."""
-    status = path.stat()
-    size = 0 if path.is_dir() else status.st_size
-    return f"{status.st_ino} {size} {status.st_mtime_ns // 10**9} {status.st_mtime_ns % 10**9}"
 
 
 def plant(place: Installation, *lines: str, name: str = ".tmp:ready") -> Path:
@@ -249,6 +249,22 @@ HOSTILE = {
         f"replace 1 {identity(out / 'vpasswd')} vpasswd",
         f"drop 1 {identity(out / 'tree')} tree",
     ],
+    "a directory with what is another's": lambda out: [
+        f"in {identity(out.parent)} {out.parent}",
+        f"drop 1 {identity(out)} outside",
+    ],
+    "a file of the owner's that has a lock": lambda out: [
+        f"in {identity(out / 'owners')} {out}/owners",
+        f"replace 1 {identity(out / 'owners/.dir_control_free')} .dir_control_free",
+    ],
+    "a file of the owner's that is none of these": lambda out: [
+        f"in {identity(out / 'owners')} {out}/owners",
+        f"replace 1 {identity(out / 'owners/mail')} mail",
+    ],
+    "a new tree in the owner's directory": lambda out: [
+        f"in {identity(out / 'owners')} {out}/owners",
+        "add 1 0 0 0 0 below/tree",
+    ],
     "a link": lambda out: [
         f"in {identity(out)} link",
         f"replace 1 {identity(out / 'vpasswd')} vpasswd",
@@ -271,6 +287,8 @@ HOSTILE = {
 @pytest.mark.parametrize("name", [".tmp:ready", ".tmp:change"])
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_planted_journal(place: Installation, outside: Path, kind: str, name: str) -> None:
+    if os.geteuid() == place.uid:
+        pytest.skip("all is the owner's here")
     (place.domain / "link").symlink_to(outside)
     before = tree_of(outside)
     plant(place, *HOSTILE[kind](outside), name=name)
@@ -350,6 +368,60 @@ def _shared() -> tuple[Installation, Path, Tree]:
         (place.domain / "link").symlink_to(outside)
         _made.append((place, outside, tree_of(outside)))
     return _made[0]
+
+
+def contents(top: Path) -> dict[str, bytes | None]:
+    return {path: content for path, (_, _, _, content) in tree_of(top).items()}
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+@pytest.mark.parametrize("name", ["del_user, elsewhere", "set_user_quota, elsewhere"])
+@pytest.mark.parametrize("given", ["nothing", "the journal", "the directory", "the domain"])
+def test_what_is_the_owners_elsewhere(
+    place: Installation, name: str, given: str, renames: int
+) -> None:
+    """A journal leads there only where its owner wrote it, and to what is still that owner's."""
+    if os.geteuid() == place.uid:
+        pytest.skip("only root can give files away")
+    expected = done(place, NAMED[name])
+    interrupted(place, NAMED[name], renames)
+    alice = place.qmail / "srv/alice"
+    before = contents(alice)
+    for path in {
+        "nothing": [],
+        "the journal": [place.domain / ".tmp:ready"],
+        "the directory": [alice, alice / "Maildir"],
+        "the domain": [place.domain],
+    }[given]:
+        os.chown(path, place.uid + 1, place.gid)
+    look_a_user_up(place)
+    if given == "nothing":
+        assert place.state() == expected, difference(place.state(), expected)
+        return
+    assert contents(alice) == before
+    vpasswd = (place.domain / "vpasswd").read_bytes()
+    assert (b"alice:" in vpasswd) == (name != "del_user, elsewhere")
+    assert (place.domain / "vpasswd.cdb").read_bytes() == cdb.of("vpasswd", vpasswd)
+    assert not (place.domain / ".tmp:ready").exists()
+
+
+def test_a_directory_elsewhere_that_was_made_anew_stays(place: Installation) -> None:
+    interrupted(place, NAMED["del_user, elsewhere"], 1)
+    alice = place.qmail / "srv/alice"
+    alice.rename(place.top / "away")
+    alice.mkdir()
+    os.chown(alice, place.uid, place.gid)
+    look_a_user_up(place)
+    assert beside(place) == []
+    assert alice.exists()
+
+
+def test_a_directory_elsewhere_stays_where_others_went_on(place: Installation) -> None:
+    interrupted(place, NAMED["del_user, elsewhere"], 0)
+    vpopmail_adds_a_user(place)
+    assert lib.vpx_set_flags(b"bob", b"ex.com", 0) == 0
+    assert (place.qmail / "srv/alice/Maildir/cur").exists()
+    assert v.vpopmail_auth_user("alice", "ex.com", "secret-1")
 
 
 def test_a_journal_is_its_owners(place: Installation) -> None:

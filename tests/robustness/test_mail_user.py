@@ -31,7 +31,7 @@ from tests.conftest import open_to_all
 from tests.robustness import strike
 from vpopmail_ext import api, checkpassword, chown, doctor
 from vpopmail_ext._binding import lib
-from vpopmail_ext.errors import VpopmailError
+from vpopmail_ext.errors import Code, VpopmailError
 
 DOMAIN = "example.com"
 SECRET = "canary-5f3a9c"
@@ -507,3 +507,37 @@ def test_what_is_anothers_by_then_stays(home: Any, place: Path, tmp_path: Path) 
     outcome = strike.run(lambda: lib.vpx_del_user(b"alice", DOMAIN.encode()), judge)
     assert outcome.code != 0
     assert (moved / "file").read_text() == "to be kept\n"
+
+
+def test_anothers_maildir_in_a_directory_elsewhere_is_not_written_to(
+    home: Any, place: Path, tmp_path: Path
+) -> None:
+    directory = elsewhere(home, tmp_path)
+    os.chown(directory / "Maildir", OTHER_UID, OTHER_GID)
+    before = sorted(directory.rglob("*"))
+    with pytest.warns(v.VpopmailWarning, match="Illegal username"):
+        assert not v.vpopmail_set_user_quota("alice", DOMAIN, "2M")
+    assert sorted(directory.rglob("*")) == before
+    assert api.user("alice", DOMAIN).quota != "2097152S"
+
+
+def test_a_directory_elsewhere_that_could_not_go_stays_with_its_user(
+    home: Any, place: Path, tmp_path: Path
+) -> None:
+    """The directory is the mail user's, the one that it stands in is root's."""
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    directory = elsewhere(home, tmp_path)
+    before = sorted(directory.rglob("*"))
+
+    def call() -> int:
+        os.setgroups([])
+        os.setgid(home.gid)
+        os.setuid(home.uid)
+        code: int = lib.vpx_del_user(b"alice", DOMAIN.encode())
+        return code
+
+    outcome = strike.run(call, lambda made: 0)
+    assert outcome == (Code.VA_COULD_NOT_UPDATE_FILE, False)
+    assert sorted(directory.rglob("*")) == before
+    assert v.vpopmail_auth_user("alice", DOMAIN, "secret-1")
