@@ -8,6 +8,7 @@ here of memory is about the library's.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import io
 import logging
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ import pytest
 import vpopmail_ext as v
 from tests.conftest import open_to_all
 from tests.installation import build_library
-from vpopmail_ext import api
-from vpopmail_ext.errors import VpopmailError
+from vpopmail_ext import aio, api, checkpassword, cli
+from vpopmail_ext.errors import Code, StorageFailed, VpopmailError
 
 TOP = Path(__file__).parents[2]
 DOMAIN = "example.com"
@@ -102,6 +103,54 @@ def test_hashes_are_compared_in_constant_time(build: Callable[[str], Path]) -> N
 BAD: list[Any] = [PASSWORD, PASSWORD.encode(), f"{PASSWORD}\0", f"{PASSWORD}\ud800", [PASSWORD]]
 BAD += [PASSWORD * 100, {PASSWORD}, type("Odd", (), {"__repr__": lambda self: PASSWORD})()]
 
+
+def as_bytes(password: Any) -> bytes:
+    """Return what a file or a descriptor can give of a password."""
+    if isinstance(password, bytes):
+        return password
+    text = password if isinstance(password, str) else repr(password)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def run_cli(password: Any, *arguments: str) -> int:
+    """Run a command that reads the password from a descriptor."""
+    reading, writing = os.pipe()
+    with open(writing, "wb") as pipe:
+        pipe.write(as_bytes(password))
+    with open(reading, "rb"):
+        return cli.main([*arguments, "--password-fd", str(reading)])
+
+
+def run_import(password: Any, home: Any) -> list[int]:
+    """Import someone new and someone who is there, by the password and by it as a hash."""
+    path = home.path / "users.csv"
+    codes = []
+    for column in ("password", "password_hash"):
+        for name in ("alice", "bob"):
+            head = f"address,{column}\n{name}@{DOMAIN},".encode()
+            path.write_bytes(head + as_bytes(password) + b"\n")
+            codes.append(cli.main(["import", str(path)]))
+    return codes
+
+
+def run_checkpassword(password: Any, name: str = f"bob@{DOMAIN}") -> int:
+    """Give it by checkpassword's descriptor; the program that it would run is not there."""
+    reading, writing = os.pipe()
+    with open(writing, "wb") as pipe:
+        pipe.write(name.encode() + b"\0" + as_bytes(password) + b"\0\0")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checkpassword, "DESCRIPTOR", reading)  # which it closes
+        return checkpassword.run(["/none/such"], dovecot=True, equal_time=True)
+
+
+def run_aio(coroutine: Coroutine[Any, Any, object]) -> object:
+    return asyncio.run(coroutine, debug=True)
+
+
+def give_up(done: int, count: int) -> None:
+    raise StorageFailed(Code.VA_COULD_NOT_UPDATE_FILE, "Could not update file", "given up")
+
+
 CALLS: dict[str, Callable[[Any, Any], object]] = {
     "add_user": lambda pw, home: v.vpopmail_add_user("alice", DOMAIN, pw),
     "add_user_again": lambda pw, home: v.vpopmail_add_user("bob", DOMAIN, pw),
@@ -116,6 +165,34 @@ CALLS: dict[str, Callable[[Any, Any], object]] = {
     "api.set_password": lambda pw, home: api.set_password("bob", DOMAIN, pw),
     "api.authenticate": lambda pw, home: repr(api.authenticate("bob", DOMAIN, pw)),
     "api.add_domain_ex": lambda pw, home: api.add_domain_ex("new.com", pw),
+    "api.sign_in": lambda pw, home: repr(api.sign_in(f"bob@{DOMAIN}", pw)),
+    "api.sign_in_nobody": lambda pw, home: api.sign_in(f"no@{DOMAIN}", pw, equal_time=True),
+    "api.add_users": lambda pw, home: api.add_users(DOMAIN, [("alice", pw), ("carl", pw)]),
+    "api.add_users_again": lambda pw, home: api.add_users(DOMAIN, [("alice", pw), ("bob", pw)]),
+    "api.add_users_nowhere": lambda pw, home: api.add_users("none.com", [("alice", pw)]),
+    "api.add_users_dropped": lambda pw, home: api.add_users(
+        DOMAIN, [("alice", pw)], progress=give_up
+    ),
+    "api.add_users_hash": lambda pw, home: api.add_users(
+        DOMAIN, [api.NewUser("bob", password_hash=pw), api.NewUser("carl", pw, password_hash=pw)]
+    ),
+    "NewUser": lambda pw, home: f"{api.NewUser('alice', pw)} {api.NewUser('a', password_hash=pw)}",
+    "aio.add_user": lambda pw, home: run_aio(aio.add_user("bob", DOMAIN, pw)),
+    "aio.add_users": lambda pw, home: run_aio(aio.add_users(DOMAIN, [("alice", pw), ("bob", pw)])),
+    "aio.set_password": lambda pw, home: run_aio(aio.set_password("bob", DOMAIN, pw)),
+    "aio.sign_in": lambda pw, home: run_aio(aio.sign_in(f"bob@{DOMAIN}", pw)),
+    "checkpassword": lambda pw, home: run_checkpassword(pw),
+    "checkpassword_nobody": lambda pw, home: run_checkpassword(pw, "nobody"),
+    "cli.add": lambda pw, home: run_cli(pw, "user", "add", f"alice@{DOMAIN}"),
+    "cli.add_again": lambda pw, home: run_cli(pw, "user", "add", f"bob@{DOMAIN}"),
+    "cli.auth": lambda pw, home: run_cli(pw, "auth", f"bob@{DOMAIN}"),
+    "cli.domain": lambda pw, home: run_cli(pw, "domain", "add", "new.com", "--postmaster"),
+    "cli.import": run_import,
+    "cli.passwd": lambda pw, home: run_cli(pw, "user", "passwd", f"bob@{DOMAIN}"),
+    "cli.show": lambda pw, home: [
+        cli.main(["user", *told])
+        for told in (["show", f"bob@{DOMAIN}", "--json"], ["list", DOMAIN, "--json"])
+    ],
     "api.users": lambda pw, home: (repr(list(api.users(DOMAIN))), str(api.user("bob", DOMAIN))),
 }
 
@@ -137,7 +214,7 @@ def test_what_is_said(
         shutil.copytree(Path(os.environ["VPOPMAIL_HOME"]) / "bin", bin_directory)
     assert v.vpopmail_add_domain(DOMAIN, str(home.path), home.uid, home.gid)
     assert v.vpopmail_add_user("bob", DOMAIN, PASSWORD)
-    (hashed,) = (user.password_hash for user in api.users(DOMAIN))
+    hashes = {user.password_hash for user in api.users(DOMAIN)}
     caplog.set_level(logging.DEBUG)
     said = io.StringIO()
     with (
@@ -158,8 +235,9 @@ def test_what_is_said(
                         said.write("".join(traceback.format_exception_only(each)))
             said.write(f"{result!r} {v.vpopmail_error()}")
     told = said.getvalue() + caplog.text + "".join(f"{each.message}" for each in caught)
+    hashes.update(user.password_hash for user in api.users(DOMAIN))
     assert PASSWORD not in told
-    assert hashed not in told
+    assert [hashed for hashed in hashes if hashed and hashed in told] == []
 
 
 def test_a_user_shown_shows_no_hash(home: Any) -> None:
@@ -207,6 +285,10 @@ os.umask(int(umask))
 if what == "domains":
     assert v.vpopmail_add_domain("example.com", home, uid, gid), v.vpopmail_error()
     assert v.vpopmail_add_alias_domain("example.com", "alias.com")
+    api.add_domain_ex("with-postmaster.com", "secret-6")
+    api.add_domain_ex("gone.com", "secret-7")
+    api.add_alias_domain_ex("example.com", "another.com")
+    api.delete_domain_ex("gone.com")
 else:
     if os.geteuid() == 0 and int(uid) != 0:
         os.setgroups([])
@@ -221,12 +303,15 @@ else:
     assert v.vpopmail_auth_user("alice", "example.com", "secret-2")
     assert v.vpopmail_add_user("bob", "example.com", "secret-3")
     assert v.vpopmail_del_user("bob", "example.com")
+    api.set_alias("sales", "example.com", ["&alice@example.com", "&bob@example.com"])
+    assert api.add_users("example.com", [("carl", "secret-4"), ("dora", "secret-5")]) == 2
 """
 
 
 @pytest.mark.parametrize("umask", UMASKS, ids=oct)
 @pytest.mark.parametrize("who", ["root", "mail user"])
-def test_modes_hold_under_any_umask(home: Any, tmp_path: Path, umask: int, who: str) -> None:
+def test_modes_hold_under_any_umask(programs: Any, tmp_path: Path, umask: int, who: str) -> None:
+    home = programs
     if v.info().library == "real":
         pytest.skip("the bundled library's")
     open_to_all(tmp_path)
@@ -254,4 +339,6 @@ def test_modes_hold_under_any_umask(home: Any, tmp_path: Path, umask: int, who: 
         private = 0o700 if (home.path / name).is_dir() else 0o600
         assert oct(mode) == oct(0o644 if name in public else private), name
     assert public <= set(found)
-    assert "domains/example.com/alice/Maildir/maildirsize" in found
+    for name in ("alice/Maildir/maildirsize", "dora/Maildir/cur", ".qmail-sales"):
+        assert f"domains/example.com/{name}" in found
+    assert "domains/with-postmaster.com/postmaster/Maildir/new" in found
