@@ -2,8 +2,10 @@
  * run by test_sanitizers.py. Usage: calls HOME QMAIL ROUNDS. Exits 1 where descriptors were
  * left. */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vauth.h"
@@ -105,7 +107,65 @@ static void look_up_records(void) {
     expect("no alias", vpopmail_set_alias("a/b", "ex.com", "", 0), VA_ILLEGAL_USERNAME);
 }
 
-static void round_of_calls(char *home, uid_t uid, gid_t gid) {
+static void add_bulk(const char *rows, size_t count, bool is_refused, bool commit) {
+    struct vpopmail_bulk *bulk;
+    char *data;
+    size_t size;
+    expect("bulk", vpopmail_bulk_open("al.com", &bulk), 0);
+    expect("take", vpopmail_bulk_take(bulk, rows, count), 0);
+    expect("check", vpopmail_bulk_check(bulk), 0);
+    expect("refused", vpopmail_bulk_refused(bulk, &data, &size), 0);
+    expect("some", size > 0, is_refused);
+    free(data);
+    if (!is_refused)
+        expect("make", vpopmail_bulk_make(bulk, 0, count), 0);
+    if (commit)
+        expect("commit", vpopmail_bulk_commit(bulk), 0);
+    vpopmail_bulk_close(bulk);
+}
+
+static void add_many(void) {
+    static const char rows[] = "carl\0secret-3\0\0Carl\0"
+                               "1\0"
+                               "0\0"
+                               "1M\0"
+                               "dora\0\0=a hash\0\0"
+                               "2\0"
+                               "8\0";
+    struct vpopmail_bulk *bulk;
+    expect("no bulk", vpopmail_bulk_open("no.com", &bulk), VA_DOMAIN_DOES_NOT_EXIST);
+    add_bulk(rows, 2, false, false);
+    add_bulk(rows, 0, false, true);
+    add_bulk(rows, 2, false, true);
+    add_bulk(rows, 2, true, false);
+}
+
+static void add_with_postmaster(const char *home, uid_t uid, gid_t gid) {
+    struct vpopmail_postmaster postmaster = {"secret-4", "2M", "a@b.c"}, bad = {"", NULL, NULL};
+    const char *step;
+    expect("bad postmaster", vpopmail_add_domain("pm.com", home, uid, gid, &bad, &step),
+           VA_PWSTR_LENGTH);
+    expect("postmaster", vpopmail_add_domain("pm.com", home, uid, gid, &postmaster, &step), 0);
+    expect("again", vpopmail_add_domain("pm.com", home, uid, gid, &postmaster, &step),
+           VA_DOMAIN_ALREADY_EXISTS);
+    expect("del", vdeldomain(S("pm.com")), 0);
+}
+
+static void look_up_places(const char *home, const char *qmail) {
+    uid_t uid;
+    gid_t gid;
+    char out[4096];
+    expect("home", vpopmail_get_home(out, sizeof out), (int)strlen(home));
+    expect("same home", strcmp(out, home), 0);
+    expect("qmail", vpopmail_get_qmail(out, sizeof out), (int)strlen(qmail));
+    expect("same qmail", strcmp(out, qmail), 0);
+    vpopmail_get_ids(&uid, &gid);
+    expect("simd", vpopmail_simd()[0] != '\0', 1);
+    expect("open", vauth_open(1), 0);
+}
+
+static void round_of_calls(char *home, const char *qmail, uid_t uid, gid_t gid) {
+    look_up_places(home, qmail);
     expect("add", vadddomain(S("ex.com"), home, uid, gid), 0);
     expect("again", vadddomain(S("EX.com"), home, uid, gid), VA_DOMAIN_ALREADY_EXISTS);
     expect("bad", vadddomain(S("e_x"), home, uid, gid), VA_INVALID_DOMAIN_NAME);
@@ -126,6 +186,8 @@ static void round_of_calls(char *home, uid_t uid, gid_t gid) {
     expect("remake", vmkpasswd(S("ex.com")), 0);
     look_up();
     look_up_records();
+    add_many();
+    add_with_postmaster(home, uid, gid);
     expect("setpw", vauth_setpw(vauth_getpw(S("alice"), S("ex.com")), S("ex.com")), 0);
     expect("remove", valias_remove(S("info"), S("ex.com"), S("&a@b.c")), 0);
     expect("delete", valias_delete(S("info"), S("ex.com")), 0);
@@ -142,10 +204,10 @@ static void round_of_calls(char *home, uid_t uid, gid_t gid) {
 int main(int argc, char **argv) {
     if (argc != 4 || vpopmail_set_home(argv[1], argv[2]))
         return 2;
-    round_of_calls(argv[1], getuid(), getgid());
+    round_of_calls(argv[1], argv[2], getuid(), getgid());
     int before = descriptors();
     for (int i = atoi(argv[3]); i > 0; i--)
-        round_of_calls(argv[1], getuid(), getgid());
+        round_of_calls(argv[1], argv[2], getuid(), getgid());
     vclose();
     return descriptors() != before;
 }

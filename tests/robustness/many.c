@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@
 #define OWN 5     /* users of a thread */
 #define OWNERS 32 /* so many threads have domains of their own */
 #define ROOM 64
+#define BULK 2  /* users added in one change */
+#define ROW 128 /* what one of them takes */
 #define ALL_SAME "password-of-all"
 
 static char *home, *qmail;
@@ -39,6 +42,7 @@ struct user {
 static struct worker {
     pthread_t thread;
     unsigned int number, seed;
+    bool in_child;
     struct user users[OWN];
     bool has_domain, has_alias_domain;
     char domain[ROOM], alias_domain[ROOM], alias[ROOM];
@@ -141,6 +145,67 @@ static void look_up_user(struct worker *w) {
         expect(w, "setpw", vauth_setpw(pw, S(u->domain)), VA_SUCCESS);
 }
 
+/* --- many users added in one change --------------------------------------------------------------
+ */
+
+static void *make_half(void *bulk) {
+    return (void *)(intptr_t)vpopmail_bulk_make(bulk, 0, BULK / 2);
+}
+
+/* By two threads at once, as add_users does it, where there may be two. */
+static void make_all(struct worker *w, struct vpopmail_bulk *bulk) {
+    pthread_t helper;
+    void *code;
+    if (!w->in_child && pthread_create(&helper, NULL, make_half, bulk))
+        abort();
+    expect(w, "bulk make", vpopmail_bulk_make(bulk, BULK / 2, BULK - BULK / 2), VA_SUCCESS);
+    if (w->in_child)
+        code = make_half(bulk);
+    else
+        (void)pthread_join(helper, &code);
+    expect(w, "bulk make", (intptr_t)code, VA_SUCCESS);
+}
+
+static size_t put_rows(const struct worker *w, char *at, bool one_twice) {
+    for (int i = 0; i < BULK + one_twice; i++)
+        at += snprintf(at, ROW, "bulk%u-%d%c" ALL_SAME "%c%cgecos%c1%c0%c1M", w->number, i % BULK,
+                       0, 0, 0, 0, 0, 0) +
+              1;
+    return BULK + one_twice;
+}
+
+static void try_and_delete(struct worker *w, const char *domain) {
+    char name[ROOM];
+    for (int i = 0; i < BULK; i++) {
+        (void)snprintf(name, ROOM, "bulk%u-%d", w->number, i);
+        expect(w, "of bulk", vpopmail_authenticate(name, domain, ALL_SAME, 0), 1);
+        expect(w, "delete of bulk", vdeluser(name, S(domain)), VA_SUCCESS);
+    }
+}
+
+static void add_bulk(struct worker *w) {
+    char domain[ROOM], rows[(BULK + 1) * ROW], *data = NULL;
+    bool is_refused = !any(w, 4), is_dropped = any(w, 2);
+    struct vpopmail_bulk *bulk = NULL;
+    size_t size = 0, count = put_rows(w, rows, is_refused);
+    shared_domain(domain, any(w, SHARED));
+    expect(w, "bulk", vpopmail_bulk_open(domain, &bulk), VA_SUCCESS);
+    if (!bulk)
+        return;
+    expect(w, "bulk take", vpopmail_bulk_take(bulk, rows, count), VA_SUCCESS);
+    expect(w, "bulk check", vpopmail_bulk_check(bulk), VA_SUCCESS);
+    expect(w, "bulk refused", vpopmail_bulk_refused(bulk, &data, &size), VA_SUCCESS);
+    expect(w, "refused some", size > 0, is_refused);
+    free(data);
+    if (!is_refused)
+        make_all(w, bulk);
+    if (!is_refused && !is_dropped)
+        expect(w, "bulk commit", vpopmail_bulk_commit(bulk), VA_SUCCESS);
+    vpopmail_bulk_close(bulk);
+    if (!is_refused && !is_dropped)
+        try_and_delete(w, domain);
+}
+
 /* --- an alias and domains of a thread's own -----------------------------------------------------
  */
 
@@ -177,7 +242,13 @@ static void own_domain(struct worker *w) {
         expect(w, "delete domain", vdeldomain(w->domain), VA_SUCCESS);
     } else {
         struct vlimits limits;
-        expect(w, "domain", vadddomain(w->domain, home, getuid(), getgid()), VA_SUCCESS);
+        const struct vpopmail_postmaster postmaster = {ALL_SAME, "1M", "c@d.com"};
+        const char *step;
+        expect(w, "domain",
+               vpopmail_add_domain(w->domain, home, getuid(), getgid(),
+                                   any(w, 2) ? &postmaster : NULL, &step),
+               VA_SUCCESS);
+        expect(w, "no step", step == NULL, true);
         expect(w, "get limits", vget_limits(w->domain, &limits), VA_SUCCESS);
         expect(w, "set limits", vset_limits(w->domain, &limits), VA_SUCCESS);
         expect(w, "catchall", vpopmail_set_catchall(w->domain, "a@b.com"), VA_SUCCESS);
@@ -241,6 +312,9 @@ static void look_up_domains(struct worker *w) {
     shared_domain(domain, any(w, SHARED));
     expect(w, "set home", vpopmail_set_home(home, qmail), VA_SUCCESS);
     expect(w, "home", vpopmail_get_home(dir, sizeof dir), (long)strlen(home));
+    expect(w, "qmail", vpopmail_get_qmail(dir, sizeof dir), (long)strlen(qmail));
+    expect(w, "simd", vpopmail_simd() != NULL, true);
+    expect(w, "open", vauth_open(1), VA_SUCCESS);
     expect(w, "assign", vget_assign(domain, dir, sizeof dir, &uid, &gid) != NULL, true);
     expect(w, "domain", vpopmail_domain(domain, &data, &size), VA_SUCCESS);
     free(data);
@@ -270,7 +344,7 @@ static void fail(struct worker *w) {
 static void (*const steps[])(struct worker *) = {
     add_or_delete_user, add_or_delete_user, change_user, sign_in,
     look_up_user,       change_alias,       own_domain,  contend,
-    list_all,           look_up_domains,    fail,
+    list_all,           look_up_domains,    fail,        add_bulk,
 };
 #define STEPS (sizeof steps / sizeof *steps)
 
@@ -343,6 +417,7 @@ static void wait_for_all(unsigned int count, unsigned int forks) {
         (void)pthread_kill(workers[any(chooser, count)].thread, turn % 2 ? SIGUSR1 : SIGUSR2);
         if (turn % 100 == 50 && forks) {
             name_all(in_child, count + forks--);
+            in_child->in_child = true;
             fork_once(in_child);
         }
     }

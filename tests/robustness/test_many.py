@@ -206,12 +206,28 @@ def interrupt(go_on: Callable[[], bool]) -> int:
 GROWTH = """
 import ctypes, gc, os, sys, threading, time, warnings
 import vpopmail_ext as v
+from vpopmail_ext import api, errors
 
 warnings.simplefilter("ignore")
 home, qmail, calls, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 v.configure(home, qmail)
 ids = os.getuid(), os.getgid()
+
+def give_up(done, count):
+    raise KeyError
+
+def add_many(n):
+    users = [(f"m{n}-{i}", "password") for i in range(3)]
+    refused = [users[0]] if n % 4 == 1 else []
+    try:
+        api.add_users("one.com", users + refused, progress=give_up if n % 2 else None, threads=1)
+    except (errors.UsersRefused, KeyError):
+        return
+    for name, _ in users:
+        v.vpopmail_del_user(name, "one.com")
+
 kinds = [
+    add_many,
     lambda n: v.vpopmail_auth_user(f"u{n % 9}", "one.com", "password"),
     lambda n: v.vpopmail_auth_user("nobody", "one.com", "password"),
     lambda n: v.vpopmail_auth_user("nobody", "no.com", "password"),

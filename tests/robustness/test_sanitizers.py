@@ -5,6 +5,7 @@ valgrind: every function one after the other (calls.c) and by many threads (many
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -115,6 +116,17 @@ def run(build: Callable[[str, Checker], Path], place: Path) -> Run:
         return ran.stdout
 
     return run
+
+
+@pytest.mark.parametrize("program", ["calls", "many"])
+def test_none_is_left_out(program: str) -> None:
+    """Of what the library's headers declare."""
+    headers = (TOP / "csrc/libvpopmail/include").glob("*.h")
+    told = [re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL) for path in headers]
+    functions = set(re.findall(r"(\w+)\([^()]*\);", "".join(told)))
+    assert {"vadduser", "vpopmail_bulk_commit", "vget_limits"} <= functions
+    called = set(re.findall(r"(\w+)\(", (HERE / f"{program}.c").read_text()))
+    assert functions - called == set()
 
 
 @pytest.mark.torture
