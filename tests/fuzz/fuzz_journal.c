@@ -1,17 +1,25 @@
 /* A journal that is found in a domain's directory (change.h): whatever it says, what lies outside
- * of that directory is as it was. In the input `@` and a letter is what tells a file from others:
- * d the domain's directory, a alice's, m her Maildir, v vpasswd, t the new one beside it, o the
- * directory outside, s the file in it. */
+ * of that directory is as it was, where it is another's. In the input `@` and a letter is what
+ * tells a file from others: d the domain's directory, a alice's, m her Maildir, v vpasswd, t the
+ * new one beside it, o the directory outside, s the file in it, h the one that has them all; @p is
+ * the path of that. */
 #include "../../csrc/libvpopmail/vpasswd.c"
 
 #include <dirent.h>
 
 #include "fuzz.h"
 
+#define ANOTHER 65534
+
 static const char *const paths[] = {
-    ['d'] = "domain",         ['a'] = "domain/alice",        ['m'] = "domain/alice/Maildir",
-    ['v'] = "domain/vpasswd", ['t'] = "domain/" PREFIX TEXT, ['o'] = "outside",
+    ['d'] = "domain",
+    ['a'] = "domain/alice",
+    ['m'] = "domain/alice/Maildir",
+    ['v'] = "domain/vpasswd",
+    ['t'] = "domain/" PREFIX TEXT,
+    ['o'] = "outside",
     ['s'] = "outside/secret",
+    ['h'] = ".",
 };
 
 static void put(const char *path, const char *content) {
@@ -31,6 +39,15 @@ static void make_tree(void) {
     put("domain/vpasswd", "old");
     put("domain/" PREFIX TEXT, "new");
     put("outside/secret", "secret");
+    if (geteuid() == 0)
+        HOLDS(fchownat(scratch(), "outside", ANOTHER, ANOTHER, AT_SYMLINK_NOFOLLOW) == 0);
+}
+
+/* Without another owner, what is outside by its path is the domain owner's. */
+static void put_path(struct buf *out) {
+    char path[4096];
+    HOLDS(getcwd(path, sizeof path) != NULL);
+    buf_str(out, geteuid() == 0 ? path : "/nowhere");
 }
 
 /* The journal with the names of files in the place of `@` and a letter. */
@@ -38,6 +55,11 @@ static void fill_in(struct span input, struct buf *out) {
     for (size_t i = 0; i < input.len; i++) {
         unsigned char next = i + 1 < input.len ? (unsigned char)input.data[i + 1] : 0;
         struct statx st;
+        if (input.data[i] == '@' && next == 'p') {
+            put_path(out);
+            i++;
+            continue;
+        }
         const char *path = next < sizeof paths / sizeof *paths ? paths[next] : NULL;
         if (input.data[i] != '@' || !path) {
             buf_char(out, input.data[i]);
