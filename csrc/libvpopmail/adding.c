@@ -154,8 +154,7 @@ static int in_order(const void *a, const void *b) {
                  : span_cmp(((const struct noted *)b)->place, ((const struct noted *)a)->place);
 }
 
-/* What a line notes; false for what adding_note() was not given: the domain's owner may have put it
- * there. */
+/* What a line notes; false for what adding_note() is never given, among it the domain's files. */
 static bool parse(struct span line, struct noted *n) {
     const char *slash = line.len ? memrchr(line.data, '/', line.len) : NULL;
     size_t before = slash ? (size_t)(slash - line.data) : 0, after = slash ? before + 1 : 0;
@@ -163,7 +162,7 @@ static bool parse(struct span line, struct noted *n) {
     char *name = span_dup(n->name);
     bool good = name &&
                 (n->name.len ? strlen(name) == n->name.len && name_is_user(name) : slash != NULL) &&
-                (!before || dir_control_is_place(n->place));
+                (before ? dir_control_is_place(n->place) : !maildir_is_file(name));
     free(name);
     return good;
 }
@@ -182,16 +181,24 @@ static int read_noted(struct span text, struct noted **out, size_t *count) {
     return 0;
 }
 
+/* Of one name there may be several, where it is not what adding_note() was given. */
+static void mark(struct noted *noted, size_t count, struct span name) {
+    struct noted key = {.name = name};
+    struct noted *found = name.len ? bsearch(&key, noted, count, sizeof *noted, by_name) : NULL;
+    if (!found || found->stored)
+        return;
+    while (found > noted && by_name(&found[-1], &key) == 0)
+        found--;
+    for (; found < noted + count && by_name(found, &key) == 0; found++)
+        found->stored = true;
+}
+
 static int mark_stored(const struct store *s, struct noted *noted, size_t count) {
     struct lines in = {.fd = store_open(s)};
     struct span line;
     int more = in.fd == -ENOENT ? 0 : in.fd;
-    while (in.fd >= 0 && (more = lines_next(&in, &line)) > 0) {
-        struct noted key = {.name = store_name(line)};
-        struct noted *found = bsearch(&key, noted, count, sizeof *noted, by_name);
-        if (found)
-            found->stored = true;
-    }
+    while (in.fd >= 0 && (more = lines_next(&in, &line)) > 0)
+        mark(noted, count, store_name(line));
     lines_free(&in);
     fd_close(in.fd);
     return more;

@@ -233,7 +233,8 @@ static void take_lines(struct vpopmail_users *list, bool end, struct buf *out) {
         account_free(&a);
     }
     struct buf left = {0};
-    buf_add(&left, list->text.data + whole, list->text.len - whole);
+    if (whole < list->text.len)
+        buf_add(&left, list->text.data + whole, list->text.len - whole);
     buf_free(&list->text);
     list->text = left;
 }

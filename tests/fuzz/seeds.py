@@ -1,4 +1,4 @@
-"""Make corpus/ of what the recordings hold: ``python -m tests.fuzz.seeds``.
+"""Make corpus/ of what the recordings hold: ``python -m tests.fuzz.seeds [TARGET…]``.
 
 Of all that the recorded files hold for a parser libFuzzer keeps what reaches more of it (-merge).
 """
@@ -9,9 +9,10 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ TEXTS = {
     "assign": "assign",
     ".dir-control": "dir_control",
     ".dir_control_free": "dir_control",
+    ".qmail-default": "catchall",
     ".qmailadmin-limits": "limits",
     "vlimits.default": "limits",
     "rcpthosts": "control",
@@ -34,16 +36,16 @@ TEXTS = {
     "password_strength.conf": "password_policy",
 }
 """A file's name and the target that takes its text."""
-KEYED = {"control": b"mail.test", "password_policy": b"s3cret-PW"}
+KEYED = {"catchall": b"alice", "control": b"mail.test", "password_policy": b"s3cret-PW"}
 """What stands before the text there, and a NUL."""
 
 
-def main() -> None:
-    """Write corpus/, anew."""
+def main(targets: Sequence[str]) -> None:
+    """Write corpus/, or what it has for those targets, anew."""
     seeds: dict[str, set[bytes]] = defaultdict(set)
     for path in sorted(TRACES.glob("*.json")):
         for target, data in of_trace(json.loads(path.read_text())):
-            if len(data) <= LARGEST:
+            if len(data) <= LARGEST and (target in targets or not targets):
                 seeds[target].add(data)
     build(seeds)
     for target, inputs in sorted(seeds.items()):
@@ -82,6 +84,7 @@ def of_files(files: dict[str, Entry], changed: dict[str, Entry]) -> Iterator[tup
         elif name == "vpasswd":
             for line in file.data.splitlines():
                 yield "vpasswd_line", line
+            yield from of_accounts(file.data)
         elif name == "cdb" and "assign" in file.source:
             text = files[f"{directory}/assign"].data
             yield "users_cdb", b"example.com\0" + cdb.of("assign", text)
@@ -96,5 +99,22 @@ def of_files(files: dict[str, Entry], changed: dict[str, Entry]) -> Iterator[tup
             yield "maildirsize", b"\n".join([file.data.split(b"\n")[0], *map(str.encode, names)])
 
 
+def of_accounts(vpasswd: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield what is made of whole accounts: the file with a name, and the users as new ones."""
+    users = [line.split(b":") for line in vpasswd.splitlines()]
+    if all(len(fields) == 7 for fields in users):
+        yield "vpasswd", users[0][0] + b"\0" + vpasswd if users else b"alice\0"
+        paths = b"\n".join(
+            fields[5].partition(b"/domains/")[2].partition(b"/")[2] for fields in users
+        )
+        yield "adding", b"\0" + paths
+        yield "adding", vpasswd + b"\0" + paths
+        rows = [
+            [name, b"", b"=" + hashed, gecos, kind, flags, quota]
+            for name, hashed, kind, flags, gecos, _, quota in users
+        ]
+        yield "bulk", b"".join(field + b"\0" for row in rows for field in row)
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -512,13 +512,16 @@ def test_what_was_moved_by_a_killed_process_goes_too(
     line = f"user001:x:1:0:g:{directory(mail)}/user001:NOQUOTA\n"
     (directory(mail) / "vpasswd").write_text(line)
     noted = ["user000", "user001", "0/", "0/user100", "0/user101", "../../etc/", "../../etc/gone"]
-    noted += ["/", "..", "0/..", "./x", "", "one/"]
+    noted += ["/", "..", "0/..", "./x", "", "one/", "vpasswd", "1/user001"]
     (directory(mail) / "one").mkdir()
+    (directory(mail) / "1/user001").mkdir(parents=True)
     (left / ":paths").write_text("".join(f"{path}\n" for path in noted))
     etc = snapshot(mail.path / "etc")
     api.add_user("bob", "one.com", PASSWORD)
     names = {path.name for path in directory(mail).iterdir() if path.is_dir()}
-    assert names == {"user001", "bob", "one"}
+    assert names == {"user001", "bob", "one", "1"}
+    assert (directory(mail) / "1/user001").is_dir()
+    assert [user.name for user in api.users("one.com")] == ["bob", "user001"]
     assert snapshot(mail.path / "etc") == etc
 
 
