@@ -87,7 +87,12 @@ int quota_parse(const char *spelling, struct buf *out);
 int maildir_size(const struct store *s, struct change *c, const char *domain_path,
                  struct span path, struct span quota);
 
-struct home { char *path; char *qmail; };
+struct home { char *path; char *qmail; unsigned long age; };
+struct assign { const struct home *home; int users; struct lock lock; struct buf text; };
+int assign_begin(const struct home *home, struct assign *a);
+void assign_end(struct assign *a);
+struct change assign_change(const struct assign *a);
+int assign_drop(struct assign *a, struct change *c, const char *name, const char *real);
 int password_hash(const char *password, struct buf *out);
 int password_hash_many(const char *const *passwords, size_t count, struct buf *out);
 bool password_matches(const char *password, const char *stored, bool equal_time);
