@@ -39,13 +39,22 @@ static int make_own(const struct store *s, struct adding *a) {
     return fd;
 }
 
-/* 1, 0 where another process has removed it as a dead one's, or -errno. */
+static void let_go(struct adding *a) {
+    lock_release(&a->lock);
+    fd_close(a->dir);
+    *a = ADDING_NONE;
+}
+
+/* 1, 0 where another process has it, as the number is its own by now or it removes what it takes
+ * for a dead one's, or -errno. */
 static int try_begin(const struct store *s, struct adding *a) {
     struct stat st;
     a->dir = make_own(s, a);
     if (a->dir < 0)
         return a->dir == -ENOENT ? 0 : a->dir;
-    int error = lock_dir(a->dir, &a->lock);
+    int error = lock_dir_now(a->dir, &a->lock);
+    if (error == -EAGAIN)
+        return 0;
     if (!error && fstat(a->dir, &st))
         error = -errno;
     return error ? error : st.st_nlink > 0;
@@ -55,10 +64,12 @@ int adding_begin(const struct store *s, struct adding *a) {
     int begun = 0;
     for (int tries = 0; tries < TRIES && begun == 0; tries++) {
         begun = try_begin(s, a);
-        if (begun <= 0)
-            adding_end(s, a);
+        if (begun == 0)
+            let_go(a);
     }
-    return begun > 0 ? 0 : begun ? begun : -ENOENT;
+    if (begun < 0)
+        adding_end(s, a);
+    return begun > 0 ? 0 : begun ? begun : -EAGAIN;
 }
 
 /* --- directories --------------------------------------------------------------------------------
@@ -126,16 +137,22 @@ int adding_note(const struct adding *a, struct span paths) {
     return file_write(a->dir, PATHS, paths, 0600, KEEP_OWNER, 0);
 }
 
+/* The number may be another process's where ours was removed. */
+static bool is_ours(int in, const struct adding *a) {
+    struct stat own, there;
+    return fstat(a->dir, &own) == 0 && fstatat(in, a->name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+           own.st_dev == there.st_dev && own.st_ino == there.st_ino;
+}
+
 void adding_end(const struct store *s, struct adding *a) {
     int in = a->dir < 0 ? -1 : dir_open(s->dir, ADDING, false);
     if (in >= 0) {
-        (void)tree_remove(in, a->name);
+        if (is_ours(in, a))
+            (void)tree_remove(in, a->name);
         (void)unlinkat(s->dir, ADDING, AT_REMOVEDIR);
     }
-    lock_release(&a->lock);
-    fd_close(a->dir);
     fd_close(in);
-    *a = ADDING_NONE;
+    let_go(a);
 }
 
 struct noted {
@@ -241,10 +258,7 @@ void adding_undo(const struct store *s, struct adding *a) {
         adding_end(s, a);
         return;
     }
-    /* Left for the next one to try. */
-    lock_release(&a->lock);
-    fd_close(a->dir);
-    *a = ADDING_NONE;
+    let_go(a); /* for the next one to try */
 }
 
 /* One that this process may have made, and that no living one holds. */

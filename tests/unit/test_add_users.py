@@ -25,6 +25,7 @@ from tests import cdb, torture
 from tests.conformance import hashes
 from tests.conftest import Home, compiled_in_home, open_to_all, scratch_home
 from tests.linked import REAL, bundled_alone
+from tests.robustness import strike
 from vpopmail_ext import api, bulk, errors
 from vpopmail_ext.records import NewUser, Quota
 
@@ -634,3 +635,31 @@ def test_one_after_the_other(mail: Home, monkeypatch: pytest.MonkeyPatch) -> Non
     one_by_one("two.com", users)
     assert snapshot(directory(mail)) == snapshot(directory(mail, "two.com"))
     assert told == [(0, 2), (1, 2), (2, 2)]
+
+
+@bundled_alone("nothing is made before the users are")
+def test_the_place_of_what_was_taken_for_dead_is_another_s(mail: Home) -> None:
+    """Between a batch's making its directory and locking it, it goes, and another batch has it."""
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    made = directory(mail) / ".adding:/0"
+    held: list[int] = []
+
+    def judge(call: strike.Call) -> int:
+        if call.name == "flock" and not held:
+            made.rmdir()
+            (made / "bob").mkdir(parents=True)
+            held.append(os.open(made, os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+        return 0
+
+    def add() -> int:
+        return api.add_users("one.com", [("alice", PASSWORD)], threads=1) - 1
+
+    assert strike.run(add, judge) == strike.Outcome(0, False)
+    assert (made / "bob").is_dir()
+    os.close(held[0])
+    assert [user.name for user in api.users("one.com")] == ["alice"]
+    assert api.authenticate("alice", "one.com", PASSWORD)
+    api.set_password("alice", "one.com", PASSWORD)  # which clears what a dead process has left
+    assert not made.parent.exists()
