@@ -22,12 +22,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import vpopmail_ext as v
 from tests import cdb
 from tests.conformance import hashes
-from tests.linked import FORM, INFO, error_text
+from tests.linked import FORM, INFO, REAL, error_text
+from vpopmail_ext import api
+from vpopmail_ext.errors import VpopmailError
 
 THREADS = 4
 SHARED = ["one.com", "two.com"]
@@ -38,12 +40,15 @@ CONTENDED, BOTH = "contended", "both.com"
 SUCCESS, EXISTS, MISSING = "Success", "Username exists", "User does not exist"
 DOMAIN_EXISTS, NO_DOMAIN = "Domain already exists", "Domain does not exist"
 ILLEGAL = "Illegal username"
+NO_LINE = "Alias does not exist or has no such line"
 UNSURE = "unsure"
 """What a book says of a call on what is contended that a kill has interrupted."""
 ALREADY = {
     "vpopmail_add_user": EXISTS,
     "vpopmail_del_user": MISSING,
     "vpopmail_alias_del": ILLEGAL,
+    "remove_alias_line": NO_LINE,
+    "add_users": EXISTS,
     "vpopmail_add_domain": DOMAIN_EXISTS,
     "vpopmail_del_domain": NO_DOMAIN,
     "vpopmail_add_alias_domain": DOMAIN_EXISTS,
@@ -70,6 +75,11 @@ class Ledger:
     aliases: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     """The lines that it has added to the alias `all`, which every thread adds to."""
+    flags: dict[tuple[str, str], int] = field(default_factory=dict)
+    seen: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The address of the last sign-in that was noted."""
+    limits: dict[str, int] = field(default_factory=dict)
+    """How many accounts a domain of its own may have."""
     domains: set[str] = field(default_factory=set)
     alias_domains: set[str] = field(default_factory=set)
     balance: Counter[str] = field(default_factory=Counter)
@@ -79,7 +89,7 @@ class Ledger:
     calls: int = 0
     slowest: float = 0
 
-    def enter(self, function: str, arguments: Sequence[str]) -> None:
+    def enter(self, function: str, arguments: Sequence[Any]) -> None:
         """Enter a call that has succeeded."""
         match function, arguments:
             case "vpopmail_add_user" | "vpopmail_del_user", [name, domain, *password]:
@@ -89,6 +99,16 @@ class Ledger:
                     self.users[domain, name] = password[0], "NOQUOTA"
                 else:
                     del self.users[domain, name]
+                    self.flags.pop((domain, name), None)
+                    self.seen.pop((domain, name), None)
+            case "add_users", [domain, users]:
+                self.users.update(((domain, name), (word, "NOQUOTA")) for name, word in users)
+            case "set_flags", [name, domain, flags]:
+                self.flags[domain, name] = flags
+            case "set_last_auth", [name, domain, address]:
+                self.seen[domain, name] = address
+            case "set_limits", [domain, accounts]:
+                self.limits[domain] = accounts
             case "vpopmail_passwd", [name, domain, password]:
                 self.users[domain, name] = password, self.users[domain, name][1]
             case "vpopmail_set_user_quota", [name, domain, quota]:
@@ -99,6 +119,14 @@ class Ledger:
                 self.aliases.setdefault((domain, name), []).append(line)
             case "vpopmail_alias_del", [name, domain]:
                 del self.aliases[domain, name]
+            case "set_alias", [name, domain, lines]:
+                self.aliases[domain, name] = list(lines)
+            case "remove_alias_line", [name, domain, line]:
+                self.aliases[domain, name].remove(line)
+                if not self.aliases[domain, name]:
+                    del self.aliases[domain, name]
+            case "vpopmail_alias_del_domain", [domain]:
+                self.aliases = {key: x for key, x in self.aliases.items() if key[0] != domain}
             case "vpopmail_add_domain" | "vpopmail_del_domain", [name, *home] if name == BOTH:
                 self.balance[BOTH] += 1 if home else -1
             case "vpopmail_add_domain", [name, *_]:
@@ -108,6 +136,8 @@ class Ledger:
             case "vpopmail_del_domain", [name]:
                 self.domains.discard(name)
                 self.alias_domains.discard(name)
+                self.limits.pop(name, None)
+                self.aliases = {key: x for key, x in self.aliases.items() if key[0] != name}
                 self.users = {key: user for key, user in self.users.items() if key[0] != name}
 
 
@@ -143,7 +173,7 @@ class Worker:
         if self.book:
             self.book.write(json.dumps(entry) + "\n")
 
-    def make_again(self, function: str, arguments: list[str], wanted: str | None) -> None:
+    def make_again(self, function: str, arguments: list[Any], wanted: str | None) -> None:
         """Make a call once more that a kill has interrupted: it was done, or is done now."""
         if wanted is None:
             self.ledger.unsure.add(BOTH if BOTH in arguments else CONTENDED)
@@ -154,7 +184,7 @@ class Worker:
             assert there <= 1
             text = SUCCESS if there else call(getattr(v, function), *arguments)
         else:
-            text = call(getattr(v, function), *arguments)
+            text = call(OF_API.get(function) or getattr(v, function), *arguments)
             if wanted == SUCCESS and text == ALREADY.get(function):
                 text = SUCCESS
         assert wanted in (None, text), (function, arguments, text)
@@ -169,11 +199,16 @@ class Worker:
             *(self.own_domain, self.own_alias_domain, self.fail),
             *(self.contend_user, self.contend_domain),
         ]
+        if not REAL:  # of which the ledger knows what PHP's functions tell
+            steps += [
+                *(self.add_users, self.add_users, self.set_flags, self.set_last_auth),
+                *(self.set_alias, self.remove_line, self.rebuild, self.change_own_domain),
+            ]
         while go_on():
             self.random.choice(steps)()
         return self.ledger
 
-    def call(self, function: Callable[..., bool], *arguments: object, wanted: str | None) -> str:
+    def call(self, function: Callable[..., Any], *arguments: object, wanted: str | None) -> str:
         """Make a call that is to tell `wanted`, or whatever, and return what it tells."""
         name = function.__name__
         self.write(name, arguments, wanted, "")
@@ -184,7 +219,7 @@ class Worker:
         assert wanted in (None, text), (name, arguments, text)
         self.write(name, arguments, wanted, text)
         if text == SUCCESS:
-            self.ledger.enter(name, [str(argument) for argument in arguments])
+            self.ledger.enter(name, arguments)
         return text
 
     def own(self, kind: str) -> tuple[str, str]:
@@ -215,6 +250,31 @@ class Worker:
         wanted = SUCCESS if (domain, name) in self.ledger.users else MISSING
         self.call(v.vpopmail_set_user_quota, name, domain, quota, wanted=wanted)
 
+    def add_users(self) -> None:
+        """Three in one change; where they are, they go again, or are refused all together."""
+        domain = self.random.choice(self.shared[:3])
+        users = [(f"many{self.number}-{number}", self.new_password()) for number in range(3)]
+        there = [name for name, _ in users if (domain, name) in self.ledger.users]
+        if there and self.random.random() < 0.7:
+            for name in there:
+                self.call(v.vpopmail_del_user, name, domain, wanted=SUCCESS)
+        else:
+            self.call(api.add_users, domain, users, wanted=EXISTS if there else SUCCESS)
+
+    def set_flags(self) -> None:
+        domain, name = self.own("u")
+        wanted = SUCCESS if (domain, name) in self.ledger.users else MISSING
+        self.call(api.set_flags, name, domain, self.random.choice((0, 2, 8, 0x2000)), wanted=wanted)
+
+    def set_last_auth(self) -> None:
+        domain, name = self.own("u")
+        wanted = SUCCESS if (domain, name) in self.ledger.users else MISSING
+        address = f"192.0.2.{self.random.randrange(256)}"
+        self.call(set_last_auth, name, domain, address, wanted=wanted)
+
+    def rebuild(self) -> None:
+        self.call(api.rebuild, self.random.choice(self.shared), wanted=SUCCESS)
+
     def auth(self) -> None:
         domain, name = self.own("u")
         there = self.ledger.users.get((domain, name))
@@ -231,6 +291,18 @@ class Worker:
         domain, name = self.own("alias")
         wanted = SUCCESS if (domain, name) in self.ledger.aliases else ILLEGAL
         self.call(v.vpopmail_alias_del, name, domain, wanted=wanted)
+
+    def set_alias(self) -> None:
+        domain, name = self.own("alias")
+        lines = [f"&{self.random.random()}@example.com" for _ in range(self.random.randrange(1, 4))]
+        self.call(api.set_alias, name, domain, lines, wanted=SUCCESS)
+
+    def remove_line(self) -> None:
+        domain, name = self.own("alias")
+        lines = self.ledger.aliases.get((domain, name), [])
+        line = self.random.choice(lines) if lines else "&nobody@example.com"
+        wanted = SUCCESS if lines else NO_LINE
+        self.call(api.remove_alias_line, name, domain, line, wanted=wanted)
 
     def alias_get(self) -> None:
         domain, name = self.own("alias")
@@ -271,6 +343,17 @@ class Worker:
             self.call(v.vpopmail_add_user, *user, wanted=SUCCESS)
             assert v.vpopmail_auth_user(*user) is True
 
+    def change_own_domain(self) -> None:
+        if not self.ledger.domains:
+            return
+        name = self.random.choice(sorted(self.ledger.domains))
+        self.call(set_limits, name, self.random.randrange(1000), wanted=SUCCESS)
+        if self.random.random() < 0.5:
+            for alias in ("info", "sales"):
+                self.call(v.vpopmail_alias_add, alias, name, "&a@example.com", wanted=SUCCESS)
+        else:
+            self.call(v.vpopmail_alias_del_domain, name, wanted=SUCCESS)
+
     def own_alias_domain(self) -> None:
         name = f"a{self.number}.net"
         if name in self.ledger.alias_domains:
@@ -304,8 +387,31 @@ FAILURES: list[tuple[Callable[..., bool], str, str, str]] = [
 ]
 
 
-def call(function: Callable[..., bool], *arguments: object) -> str:
+def set_last_auth(name: str, domain: str, address: str) -> None:
+    api.set_last_auth(api.user(name, domain), address)
+
+
+def set_limits(domain: str, accounts: int) -> None:
+    api.set_limits(domain, api.Limits(maxpopaccounts=accounts))
+
+
+OF_API: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        *(api.add_users, api.rebuild, api.remove_alias_line, api.set_alias, api.set_flags),
+        *(set_last_auth, set_limits),
+    )
+}
+
+
+def call(function: Callable[..., Any], *arguments: object) -> str:
     """Make a call where warnings are errors, and return what vpopmail_error tells then."""
+    try:
+        if function.__name__ in OF_API:
+            function(*arguments)
+            return SUCCESS
+    except VpopmailError as error:
+        return error.text
     try:
         assert function(*arguments) is True
         text = SUCCESS
@@ -388,8 +494,9 @@ def check(home: Place, ledgers: list[Ledger], shared: Sequence[str] = SHARED) ->
         before = FIRST_COUNT if domain == shared[1] else 0
         if of or before or domain in shared:
             check_users(domains / domain, of, before)
+            check_marks(domains / domain, ledgers)
     lines = [line for ledger in ledgers for line in ledger.lines]
-    for domain in shared:
+    for domain in real:
         check_aliases(domain, ledgers, lines if domain == shared[0] else [])
     tops = home.path / "domains", home.qmail / "users", home.qmail / "control"
     assert [path for top in tops for path in top.rglob("*tmp*") if path.is_file()] == []
@@ -433,6 +540,21 @@ def check_users(directory: Path, users: dict[str, tuple[str, str]], before: int)
     control = directory / ".dir-control"
     count = control.read_text().split("\n")[0] if control.exists() else "0"
     assert int(count) == before + len(users)
+
+
+def check_marks(directory: Path, ledgers: list[Ledger]) -> None:
+    """Check the flags and last sign-ins of a domain's users, and the domain's limits."""
+    domain = directory.name
+    lines = [line.split(":") for line in (directory / "vpasswd").read_text().splitlines()]
+    places = {line[0]: Path(line[5]) for line in lines}
+    flags = {key: value for ledger in ledgers for key, value in ledger.flags.items()}
+    assert [int(line[3]) for line in lines] == [flags.get((domain, line[0]), 0) for line in lines]
+    for ledger in ledgers:
+        for (at, name), address in ledger.seen.items():
+            if at == domain:
+                assert (places[name] / "lastauth").read_text() == address
+        if domain in ledger.limits:
+            assert api.limits(domain).maxpopaccounts == ledger.limits[domain]
 
 
 def check_aliases(domain: str, ledgers: list[Ledger], lines: list[str]) -> None:
