@@ -15,12 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from tests import cdb, torture
 from tests.conftest import Home
-from tests.linked import bundled_alone
 from vpopmail_ext import api, chown, errors, processes, users_cdb
 from vpopmail_ext.chown import Ids, Refused
 
@@ -432,6 +429,7 @@ def test_the_cdb_is_that_of_the_library(mail: Home) -> None:
 def test_lines_of_all_kinds() -> None:
     assign = (
         b"+a-:a:89:89:/a:-::\n=joe:joe:89:89:/home/joe:::\nbad\n+short-:x\n?what-:a:b:c:d:e::\n"
+        b"+short-of-an-end-:d:500:500:/d:-:\n"
         b"+:alias:1:1:/alias:-::\n+UP+:b:89:90:/b:-::\n.\n+after-:c:89:89:/c:-::\n"
     )
     sound = [
@@ -466,34 +464,6 @@ def test_a_path_that_is_no_domain_s(
         *(mail.path / top for top in tops),
         *theirs,
     }
-
-
-LINES = st.lists(
-    st.builds(
-        bytes.join,
-        st.sampled_from([b":", b":", b":", b"\n"]),
-        st.lists(
-            st.sampled_from([b"", b"+", b"=", b"+A-", b"+b", b"=Joe", b".", b"89", b"/a", b"x y"]),
-            min_size=1,
-            max_size=9,
-        ),
-    ),
-    max_size=6,
-)
-
-
-@bundled_alone("qmail-newu gives up at a malformed line")
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(lines=LINES)
-@example(lines=[b"+a-:a:89:89:/a:-:"])
-def test_the_cdb_of_any_lines_is_that_of_the_library(home: Home, lines: list[bytes]) -> None:
-    assign = home.qmail / "users/assign"
-    assign.write_bytes(b"".join(line + b"\n" for line in lines) + b".\n")
-    api.add_domain("example.com")
-    assert users_cdb.compile_assign(assign.read_bytes()) == (home.qmail / "users/cdb").read_bytes()
-    api.delete_domain("example.com")
 
 
 def test_figures_are_known_to_be_of_other_code(
