@@ -5,7 +5,9 @@ Functions answer as their headers say; `Any` stands for cffi's objects, which ha
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -118,20 +120,29 @@ _kept: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 @cache
+def built() -> str:
+    """Return the library's file, which is there as long as the process that compiled it."""
+    if "VPOPMAIL_TEST_CLIB" in os.environ:
+        return os.environ["VPOPMAIL_TEST_CLIB"]
+    scratch = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    made = f"{scratch}/libvpopmail.so"
+    # Not -I for the sources' directory: its limits.h is not the system's <limits.h>.
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fPIC", "-shared", "-o", made]
+    flags += [*sanitizers(os.environ), f"-I{SOURCE}/include"]
+    sources = sorted(map(str, SOURCE.glob("*.c")))
+    subprocess.run(
+        ["gcc", *flags, *sources, "-lcrypt", "-lpthread"],
+        check=True,
+        env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
+    )
+    return made
+
+
+@cache
 def lib() -> Any:
     """Return the library; it is compiled for the first call."""
-    with tempfile.TemporaryDirectory() as scratch:
-        built = f"{scratch}/libvpopmail.so"
-        # Not -I for the sources' directory: its limits.h is not the system's <limits.h>.
-        flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fPIC", "-shared", "-o", built]
-        flags += [*sanitizers(os.environ), f"-I{SOURCE}/include"]
-        sources = sorted(map(str, SOURCE.glob("*.c")))
-        subprocess.run(
-            ["gcc", *flags, *sources, "-lcrypt", "-lpthread"],
-            check=True,
-            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},
-        )
-        return ffi.dlopen(built)
+    return ffi.dlopen(built())
 
 
 def span(data: bytes) -> Any:

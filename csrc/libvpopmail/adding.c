@@ -35,6 +35,8 @@ static int make_own(const struct store *s, struct adding *a) {
             fd = -EEXIST;
         }
     }
+    if (fd < 0 && in >= 0)
+        (void)unlinkat(s->dir, ADDING, AT_REMOVEDIR); /* if nobody else is at it */
     fd_close(in);
     return fd;
 }

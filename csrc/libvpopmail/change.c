@@ -326,8 +326,12 @@ int change_make(struct change *c) {
 }
 
 void change_drop(struct change *c) {
+    bool all_gone = true;
+    if (c->decided && change_take_back(c)) { /* it stays decided: the next call completes it */
+        change_free(c);
+        return;
+    }
     if (c->decided) {
-        change_take_back(c);
         (void)journal_turn(&c->journal, READY, BEGUN);
         if (change_is_scattered(c)) /* as it was when it was decided */
             (void)fd_sync(c->journal.dir);
@@ -335,12 +339,12 @@ void change_drop(struct change *c) {
     for (size_t i = 0; i < c->count; i++) {
         const struct change_file *f = &c->files[i];
         int dir = c->dirs[f->dir].fd;
-        if (f->step == ADD_TREE)
-            (void)tree_remove(dir, f->tmp);
-        else if (f->step == REPLACE)
-            (void)unlinkat(dir, f->tmp, 0);
+        int error = f->step == ADD_TREE ? tree_remove(dir, f->tmp) : 0;
+        if (f->step == REPLACE && unlinkat(dir, f->tmp, 0))
+            error = -errno;
+        all_gone = all_gone && (!error || error == -ENOENT);
     }
-    if (c->begun)
+    if (c->begun && all_gone) /* else the next call sweeps */
         (void)journal_end(&c->journal, BEGUN);
     change_free(c);
 }

@@ -79,7 +79,7 @@ int change_clear_aside(const struct change *c);
 /* Removes trees outside. `again`: one may have been, and another may stand there now. */
 int change_clear_outside(const struct change *c, bool again);
 /* Takes trees back from where they were put: no file has been replaced yet. */
-void change_take_back(struct change *c);
+int change_take_back(struct change *c);
 /* Opens a directory below another one, without a link on the way. */
 int change_open_below(int dir, struct span path);
 

@@ -227,30 +227,39 @@ int change_clear_aside(const struct change *c) {
     return error;
 }
 
-/* Removes the directory that was made for a tree to go to. */
-static void remove_place(int dir, const struct change_file *f) {
+/* Removes the directory that was made for a tree to go to, if nothing else is in it. */
+static int remove_place(int dir, const struct change_file *f) {
     size_t len = place_len(f);
     const char *slash = memrchr(f->name, '/', len);
     size_t above = slash ? (size_t)(slash - f->name) : 0, from = slash ? above + 1 : 0;
     char *name = span_dup((struct span){f->name + from, len - from});
-    int in = name ? change_open_below(dir, (struct span){f->name, above}) : -1;
-    if (in >= 0)
-        (void)unlinkat(in, name, AT_REMOVEDIR);
+    int in = name ? change_open_below(dir, (struct span){f->name, above}) : -ENOMEM;
+    int error = in < 0 ? in : unlinkat(in, name, AT_REMOVEDIR) ? -errno : 0;
     fd_close(in);
     free(name);
+    return is_gone(error) || error == -ENOTEMPTY ? 0 : error;
 }
 
-void change_take_back(struct change *c) {
-    for (size_t i = 0; i < c->count; i++) {
+static int take_tree_back(struct change *c, struct change_file *f) {
+    int dir = c->dirs[f->dir].fd;
+    const char *name;
+    struct identity now;
+    int place = open_place(c, dir, f, false, &name);
+    int error = place < 0 ? place : identity_read(place, name, &now);
+    if (!error && identity_same(&now, &f->old) && renameat(place, name, dir, f->tmp))
+        error = -errno;
+    fd_close(place);
+    return is_gone(error) ? 0 : error;
+}
+
+int change_take_back(struct change *c) {
+    int error = 0;
+    for (size_t i = 0; i < c->count && !error; i++) {
         struct change_file *f = &c->files[i];
-        int dir = c->dirs[f->dir].fd;
-        const char *name;
-        struct identity now;
-        int place = f->step == ADD_TREE && dir >= 0 ? open_place(c, dir, f, false, &name) : -1;
-        if (place >= 0 && !identity_read(place, name, &now) && identity_same(&now, &f->old))
-            (void)renameat(place, name, dir, f->tmp);
-        fd_close(place);
-        if (f->made)
-            remove_place(dir, f);
+        if (f->step == ADD_TREE && c->dirs[f->dir].fd >= 0)
+            error = take_tree_back(c, f);
+        if (!error && f->made)
+            error = remove_place(c->dirs[f->dir].fd, f);
     }
+    return error;
 }

@@ -421,6 +421,8 @@ static int retract(const struct home *home, struct assign *a, struct change *c, 
         code = names_of(&a->text, real, false, &wanted);
     else
         buf_fmt(&wanted, "%s\n", name);
+    if (code == VA_SUCCESS && wanted.failed)
+        code = VA_MEMORY_ALLOC_ERR;
     if (code == VA_SUCCESS)
         code = assign_drop(a, c, name, real);
     if (code == VA_SUCCESS)

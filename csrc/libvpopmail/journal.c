@@ -361,10 +361,8 @@ static int redo(struct change *c) {
     int error = change_is_scattered(c) ? fd_sync(c->journal.dir) : 0;
     if (!error)
         error = change_put_all(c, true);
-    if (error == STALE) {
-        change_take_back(c);
-        return 0;
-    }
+    if (error == STALE)
+        return change_take_back(c);
     if (!error)
         error = change_sync_changed(c);
     if (!error)

@@ -386,7 +386,7 @@ int quota_parse(const char *spelling, struct buf *out) {
     unsigned long long bytes = 0, messages = 0;
     if (!strcmp(spelling, NOQUOTA)) {
         buf_str(out, NOQUOTA);
-        return VA_SUCCESS;
+        return out->failed ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
     }
     struct span rest = span_of(spelling), part;
     while (span_field(&rest, ',', &part)) {
@@ -402,5 +402,7 @@ int quota_parse(const char *spelling, struct buf *out) {
         free(text);
     }
     quota_text(bytes, messages, out);
+    if (out->failed)
+        return VA_MEMORY_ALLOC_ERR;
     return out->len > MAX_PW_QUOTA ? VA_QUOTA_TOO_LONG : VA_SUCCESS;
 }

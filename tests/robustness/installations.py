@@ -201,12 +201,10 @@ class Installation:
 
     def _labelled(self, domain: str, user: bytes, hashed: bytes) -> bytes:
         if hashed not in self._labels:
-            self._labels[hashed] = next(
-                b"<%s>" % password.encode()
-                for password in PASSWORDS
-                if v.vpopmail_auth_user(user.decode(), domain, password)
-            )
-        return user + b":" + self._labels[hashed]
+            for password in PASSWORDS:
+                if v.vpopmail_auth_user(user.decode(), domain, password):
+                    self._labels[hashed] = b"<%s>" % password.encode()
+        return user + b":" + self._labels.get(hashed, hashed)
 
 
 @contextmanager

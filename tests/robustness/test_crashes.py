@@ -9,7 +9,7 @@ import errno
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -83,12 +83,14 @@ class References:
     def __init__(self, place: Installation, scenario: Scenario) -> None:
         self.scenario = scenario
         self.states: list[Tree] = []
+        self.unsettled: list[Tree] = []
         self.codes: list[int] = []
         self.seen: dict[frozenset[tuple[str, Entry]], int] = {}
         self.others = {"alice@ex.com", *scenario.others}
         for times in range(3):
             place.lay_out(scenario)
             self.codes = [scenario.call(place) for _ in range(times)]
+            self.unsettled.append(self._state(place))
             place.settle()
             self.states.append(self._state(place))
             # If the call is about her, as set_flags is, she may sign in all the same.
@@ -115,6 +117,22 @@ class References:
             (difference(state, self.states[made]) for made in times), key=lambda text: len(text)
         )
         raise AssertionError(f"{self.scenario.name}, {where}: {nearest}")
+
+    def check_told(self, place: Installation, where: str, *, removal: bool) -> None:
+        """Check that a call that told an error left nothing to be done, if no journal says so.
+
+        Where what failed is a `removal`, its temporary file may be there still.
+        """
+        state = self._state(place)
+        if any(path.endswith((":ready", ":paths")) for path in state):
+            return
+        if removal:
+            state = {path: what for path, what in state.items() if is_settled([path])}
+        without = {path: what for path, what in state.items() if path not in self.scenario.left}
+        if state in self.unsettled[:2] or without in self.unsettled[:2]:
+            return
+        left = difference(state, self.unsettled[0])
+        raise AssertionError(f"{self.scenario.name}, {where}, it told an error: {left}")
 
     def check_left(self, place: Installation, tree: Tree, where: str) -> int:
         """Check what a call left, then take each lock; return how often the call was made.
@@ -187,11 +205,14 @@ class Failing:
 
     def __init__(self, point: int, error: int, *, opens: bool) -> None:
         self.left, self.error, self.opens = point + 1, error, opens
+        self.failed = ""
 
     def __call__(self, call: strike.Call) -> int:
         if self.opens and not call.opens:
             return 0
         self.left -= 1
+        if not self.left:
+            self.failed = call.name
         return 0 if self.left else self.error
 
 
@@ -221,6 +242,9 @@ def fail(
             told += outcome.code != 0
             assert outcome.code is not None, (scenario.name, where)
             assert not outcome.left, f"{scenario.name}, {where}: a descriptor is left"
+            if outcome.code != 0:
+                removal = judge.failed in ("unlinkat", "unlink", "rmdir")
+                references.check_told(place, where, removal=removal)
             after, known = place.tree(), len(references.seen)
             made = references.check_left(place, after, where)
             assert made or outcome.code != 0, f"{scenario.name}, {where}: nothing was done"
@@ -481,6 +505,6 @@ def given(place: Installation) -> Tree:
     return {path: what for path, what in state.items() if "/before-chown-" not in path}
 
 
-def is_settled(tree: Tree) -> bool:
+def is_settled(tree: Iterable[str]) -> bool:
     """Tell whether nothing is there that a journal is, or may be, about."""
     return not any("/.tmp:" in path or "/.new:" in path or "/.adding:" in path for path in tree)

@@ -1,0 +1,40 @@
+"""Where memory runs out in a call, it tells so and nothing has changed, or the change is whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vpopmail_ext as v
+from tests import clib, torture
+from tests.robustness import strike
+
+HERE = Path(__file__).parent
+TOP = HERE.parents[1]
+
+
+@pytest.mark.torture
+@pytest.mark.skipif(torture.SANITIZED, reason="a sanitizer allocates by itself")
+def test_an_allocation_fails(tmp_path: Path) -> None:
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    if v.info().library == "real":
+        pytest.skip("a real libvpopmail's calls are not made by us, and it keeps no journal")
+    shim = tmp_path / "no_memory.so"
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run(["gcc", *flags, "-o", shim, HERE / "no_memory.c"], check=True)
+    environment = {k: x for k, x in os.environ.items() if not k.startswith("COV_CORE")}
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.robustness.no_memory", str(torture.step(41))],
+        env={**environment, "LD_PRELOAD": str(shim), "VPOPMAIL_TEST_CLIB": str(clib.built())},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=TOP,
+    )
+    assert ran.returncode == 0, ran.stderr
+    torture.tell(ran.stdout.strip())
