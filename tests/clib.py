@@ -52,6 +52,7 @@ int linefile_add(struct span text, struct span line, bool assign, struct buf *ou
 long linefile_drop(struct span text, linefile_test *test, const void *arg, struct buf *out);
 
 struct lock { int fd; bool of_dir; };
+extern long lock_wait_seconds;
 struct change_file;
 struct change_dir;
 struct journal {

@@ -40,11 +40,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    note_skipped(report)
     if torture.FACTOR and report.when == "call" and report.passed:
         torture.enter(report.nodeid)
 
 
+WANTING = ("needs other users", "needs the Debian packages", "strace", "seccomp")
+"""What the reasons begin with for which .ci/run is not to leave tests out."""
+left_out: list[str] = []
+
+
+def note_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Note what is left out although all is to be there."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if "VPOPMAIL_TEST_ALL" in os.environ and reason.startswith(WANTING):
+            left_out.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    note_skipped(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if left_out:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for each in left_out:
+        terminalreporter.write_line(f"LEFT OUT, though VPOPMAIL_TEST_ALL is set: {each}")
     if torture.FACTOR and torture.figures:
         terminalreporter.section("figures")
         for test, lines in torture.figures.items():

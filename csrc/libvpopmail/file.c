@@ -14,8 +14,7 @@
 
 #define DIR_MODE 0700
 #define LOCK_MODE 0600
-#define LOCK_WAIT_SECONDS 20 /* vpopmail tries ten times, every two seconds */
-#define LOCK_TRIES 1000      /* of one that is replaced again and again */
+#define LOCK_TRIES 1000 /* of one that is replaced again and again */
 #define LOCK_POLL_MAX_NS 32000000L
 #define FILE_LARGEST                                                                               \
     (16 << 20) /* of those that are read whole; what is larger is mostly a hole                    \
@@ -396,6 +395,8 @@ int file_new(int dir, const char *name, mode_t mode, uid_t uid, gid_t gid) {
 /* --- locks --------------------------------------------------------------------------------------
  */
 
+time_t lock_wait_seconds = 20; /* ten times two */
+
 /* Locks that some thread holds. A child of fork() has copies of their descriptors, which would keep
  * the locks alive as long as it lives, so it closes them. */
 static pthread_mutex_t held_guard = PTHREAD_MUTEX_INITIALIZER;
@@ -527,7 +528,7 @@ static int take(int dir, const char *name, int flags, bool of_dir, time_t second
 }
 
 int lock_file(int dir, const char *name, struct lock *lock) {
-    return take(dir, name, O_RDWR | O_CREAT | O_NONBLOCK, false, LOCK_WAIT_SECONDS, lock);
+    return take(dir, name, O_RDWR | O_CREAT | O_NONBLOCK, false, lock_wait_seconds, lock);
 }
 
 int lock_file_now(int dir, const char *name, struct lock *lock) {
@@ -535,7 +536,7 @@ int lock_file_now(int dir, const char *name, struct lock *lock) {
 }
 
 int lock_dir(int dir, struct lock *lock) {
-    return take(dir, ".", O_RDONLY | O_DIRECTORY, true, LOCK_WAIT_SECONDS, lock);
+    return take(dir, ".", O_RDONLY | O_DIRECTORY, true, lock_wait_seconds, lock);
 }
 
 int lock_dir_now(int dir, struct lock *lock) {

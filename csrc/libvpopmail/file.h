@@ -63,6 +63,8 @@ struct lock {
     bool of_dir;
 };
 #define LOCK_NONE ((struct lock){-1, false})
+/* How long a lock is waited for: as long as vpopmail does; a test has less time. */
+extern time_t lock_wait_seconds;
 int lock_file(int dir, const char *name, struct lock *lock);
 /* The same without waiting, nor making it. */
 int lock_file_now(int dir, const char *name, struct lock *lock);

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import vpopmail_ext as v
-from tests import cdb, torture
+from tests import cdb, clib, torture
 from tests.conftest import Home
 from tests.ledger import (
     SHARED,
@@ -35,6 +35,7 @@ from tests.ledger import (
 )
 from tests.linked import REAL, bundled_alone
 from vpopmail_ext import api
+from vpopmail_ext.errors import Code
 
 PATIENCE = 60 if REAL else 5
 """Seconds. A real library looks for a lock every two seconds, one call after the other."""
@@ -283,6 +284,40 @@ def test_others_see_our_locks(two_domains: Home, pool: ThreadPoolExecutor) -> No
             holder.communicate()
             assert waiting.result(timeout=PATIENCE) == SUCCESS
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@bundled_alone("how long it waits can't be told")
+@pytest.mark.skipif(
+    os.environ.get("VPOPMAIL_EXT_SANITIZE") == "thread", reason="not with ThreadSanitizer"
+)
+def test_a_lock_is_not_waited_for_any_longer(two_domains: Home, pool: ThreadPoolExecutor) -> None:
+    """In short: the library is told to wait for a second, not for 20."""
+    directory, assign = two_domains.path / "domains" / SHARED[0], two_domains.qmail / "users/assign"
+    before = (directory / "vpasswd").read_bytes(), assign.read_bytes()
+    library, texts = clib.lib(), clib.ffi.new("char[]", b"text")
+    home, ids = os.fsencode(two_domains.path), (two_domains.uid, two_domains.gid)
+    assert library.vpopmail_set_home(home, os.fsencode(two_domains.qmail)) == 0
+    domain = clib.ffi.new("char[]", SHARED[0].encode())
+    name = clib.ffi.new("char[]", b"ann")
+    fields = {f"pw_{field}": texts for field in ("passwd", "gecos", "dir", "shell")}
+    pw = clib.ffi.new("struct vqpasswd *", {"pw_name": name, **fields})
+    step, none = clib.ffi.new("const char **"), clib.ffi.NULL
+    library.lock_wait_seconds, kept = 1, library.lock_wait_seconds
+    assert kept == 20
+    try:
+        with holding(directory / ".vpasswd.lock"), holding(assign.with_name("assign.lock")):
+            started = time.monotonic()
+            waiting = [
+                pool.submit(library.vauth_setpw, pw, domain),
+                pool.submit(library.vpopmail_add_domain, b"new.com", home, *ids, none, step),
+            ]
+            told = [each.result(timeout=15) for each in waiting]
+            took = time.monotonic() - started
+    finally:
+        library.lock_wait_seconds = kept
+    assert told == [Code.VA_COULD_NOT_UPDATE_FILE] * 2
+    assert took >= 1
+    assert ((directory / "vpasswd").read_bytes(), assign.read_bytes()) == before
 
 
 @pytest.mark.torture
