@@ -558,8 +558,7 @@ static int begin(struct vpopmail_bulk *b, const char *domain) {
                      : limits_read(&b->s.home, &b->s.store, &limits);
     if (code == VA_SUCCESS) {
         limits_quota(&limits, &b->quota);
-        policy_read(&b->s.home, &b->policy);
-        code = b->quota.failed ? VA_MEMORY_ALLOC_ERR : VA_SUCCESS;
+        code = b->quota.failed ? VA_MEMORY_ALLOC_ERR : policy_read(&b->s.home, &b->policy);
     }
     return code;
 }

@@ -319,17 +319,25 @@ static void refuse(int rule, struct policy_rule r) {
     buf_free(&text);
 }
 
-void policy_read(const struct home *home, struct policy *out) {
+/* Whether there is no such file, or none that could be read another time. */
+static bool is_none(int error) {
+    return error == -ENOENT || error == -ENOTDIR || error == -EISDIR || error == -ELOOP ||
+           error == -EACCES || error == -EFBIG;
+}
+
+int policy_read(const struct home *home, struct policy *out) {
     struct buf text = {0};
     *out = (struct policy){0};
     int etc = home_dir(home->path, "etc");
-    if (etc >= 0 && file_read_linked(etc, "password_strength.conf", &text) == 0) {
+    int error = etc < 0 ? etc : file_read_linked(etc, "password_strength.conf", &text);
+    if (!error) {
         struct span rest = {text.data, text.len}, line;
         while (span_line(&rest, &line) && read_rule(line, out))
             ;
     }
     fd_close(etc);
     buf_free(&text);
+    return error && !is_none(error) ? error_code(error, VA_COULD_NOT_UPDATE_FILE) : VA_SUCCESS;
 }
 
 int policy_allows(const struct policy *policy, const char *password) {
@@ -348,6 +356,6 @@ int policy_allows(const struct policy *policy, const char *password) {
 
 int password_allowed(const struct home *home, const char *password) {
     struct policy policy;
-    policy_read(home, &policy);
-    return policy_allows(&policy, password);
+    int code = policy_read(home, &policy);
+    return code == VA_SUCCESS ? policy_allows(&policy, password) : code;
 }

@@ -25,7 +25,8 @@ struct password_check {
 bool password_check_many(const char *hashes, struct password_check *checks, size_t count,
                          bool equal_time);
 
-/* etc/password_strength.conf; without it everything is allowed. */
+/* etc/password_strength.conf; without it everything is allowed. Where it can't be read for want of
+ * memory or descriptors nothing is: a code. */
 #define POLICY_RULES 5
 struct policy {
     struct policy_rule {
@@ -33,7 +34,7 @@ struct policy {
         double value;
     } rules[POLICY_RULES];
 };
-void policy_read(const struct home *home, struct policy *out);
+int policy_read(const struct home *home, struct policy *out);
 /* 0, or one of VA_PWSTR_… with its text kept for verror(). */
 int policy_allows(const struct policy *policy, const char *password);
 /* The same by the file as it is now. */

@@ -38,7 +38,9 @@ int lines_next(struct lines *l, struct span *line) {
     struct span rest;
     const char *end;
     for (;;) {
-        rest = (struct span){l->block.data + l->from, l->block.len - l->from};
+        rest = (struct span){l->block.data, l->block.len};
+        if (l->from) /* NULL + 0 is not defined */
+            rest = (struct span){rest.data + l->from, rest.len - l->from};
         end = rest.len ? memchr(rest.data, '\n', rest.len) : NULL;
         if (end || l->ended || rest.len > LINE_LARGEST)
             break;

@@ -32,7 +32,7 @@ from tests.robustness.installations import (
 )
 from tests.robustness.power import Power
 from vpopmail_ext import chown
-from vpopmail_ext._binding import lib
+from vpopmail_ext._binding import ffi, lib
 from vpopmail_ext.errors import Code, VpopmailError
 
 ERRNOS = [
@@ -321,6 +321,28 @@ def test_what_can_not_be_opened_is_not_taken_for_missing(
     place: Installation, scenario: Scenario
 ) -> None:
     fail(place, scenario, 1, lambda tried: [errno.EIO], opens=True)
+
+
+OF_PASSWORDS = {
+    "passwd": lambda: lib.vpx_passwd(b"alice", b"ex.com", b"short", 0),
+    "add_user": lambda: lib.vpx_add_user(b"dave", b"ex.com", b"short", b"", 0),
+    "add_users": lambda: lib.vpx_bulk_open(b"ex.com", ffi.new("struct vpx_bulk **")),
+}
+
+
+@pytest.mark.parametrize("call", OF_PASSWORDS)
+def test_a_policy_that_can_not_be_read_allows_nothing(together: Installation, call: str) -> None:
+    with together.used():
+        together.lay_out(NOTHING)
+        (together.home / "etc/password_strength.conf").write_text("Length >= 20\n")
+        before, point, reached = together.state(), 0, True
+        while reached:
+            judge = Failing(point, errno.EMFILE, opens=True)
+            code = strike.run(OF_PASSWORDS[call], judge).code
+            reached = judge.left <= 0
+            assert code or not reached, f"{call}: the password was allowed, without open {point}"
+            point += 1
+        assert together.state() == before
 
 
 def test_what_is_made_of_many_users_can_not_be_synced(together: Installation) -> None:
