@@ -45,7 +45,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         torture.enter(report.nodeid)
 
 
-WANTING = ("needs other users", "needs the Debian packages", "strace", "seccomp")
+WANTING = ("needs other users", "needs another user", "needs root", "only root", "needs the Debian")
+WANTING += ("there is one file system", "strace", "seccomp")
 """What the reasons begin with for which .ci/run is not to leave tests out."""
 left_out: list[str] = []
 

@@ -82,24 +82,16 @@ def try_scenario(place: Installation, shim: Shim, scenario: Scenario, step: int)
     before = place.tree()
     while reached:
         for rest in (False, True) if step == 1 else (point // step % 2 == 1,):
-            where = f"allocation {point}{' and all after it' if rest else ''}"
+            where = f"{scenario.name}, allocation {point}{' and all after it' if rest else ''}"
             reached = shim.run(place, scenario, point, rest=rest)
             outcome = shim.outcome
-            assert outcome.code is not None, f"{scenario.name}, {where}: it died"
-            assert outcome.code > -127, f"{scenario.name}, {where}: {outcome}"
-            assert not outcome.left, f"{scenario.name}, {where}: a descriptor is left"
+            sound = outcome.code not in (None, -127) and not outcome.left
+            assert sound, f"{where}: {outcome}"
             if not reached:
                 break
             failed += 1
             told += outcome.code != 0
-            if outcome.code != 0:
-                references.check_told(place, where, removal=rest)
-            after, known = place.tree(), len(references.seen)
-            made = references.check_left(place, after, where)
-            assert made or outcome.code != 0, f"{scenario.name}, {where}: nothing was done"
-            if after != before or len(references.seen) != known:
-                place.lay_out(scenario)
-                before = place.tree()
+            before = references.check_failed(place, outcome, before, where, removal=rest)
         point += step
     return failed, told
 

@@ -116,7 +116,7 @@ class References:
         nearest = min(
             (difference(state, self.states[made]) for made in times), key=lambda text: len(text)
         )
-        raise AssertionError(f"{self.scenario.name}, {where}: {nearest}")
+        raise AssertionError(f"{where}: {nearest}")
 
     def check_told(self, place: Installation, where: str, *, removal: bool) -> None:
         """Check that a call that told an error left nothing to be done, if no journal says so.
@@ -132,7 +132,32 @@ class References:
         if state in self.unsettled[:2] or without in self.unsettled[:2]:
             return
         left = difference(state, self.unsettled[0])
-        raise AssertionError(f"{self.scenario.name}, {where}, it told an error: {left}")
+        raise AssertionError(f"{where}, it told an error: {left}")
+
+    def check_failed(
+        self,
+        place: Installation,
+        outcome: strike.Outcome,
+        before: Tree,
+        where: str,
+        *,
+        removal: bool,
+    ) -> Tree:
+        """Check a call in which something failed, by what it told and by what it left.
+
+        The state before it is laid out again where it is another now, and returned.
+        """
+        assert outcome.code is not None, f"{where}: it died"
+        assert not outcome.left, f"{where}: a descriptor is left"
+        if outcome.code != 0:
+            self.check_told(place, where, removal=removal)
+        after, known = place.tree(), len(self.seen)
+        made = self.check_left(place, after, where)
+        assert made or outcome.code != 0, f"{where}: nothing was done"
+        if after == before and len(self.seen) == known:
+            return before
+        place.lay_out(self.scenario)
+        return place.tree()
 
     def check_left(self, place: Installation, tree: Tree, where: str) -> int:
         """Check what a call left, then take each lock; return how often the call was made.
@@ -153,9 +178,9 @@ class References:
     def check_readers(self, place: Installation, where: str) -> None:
         """Check that each file is whole and that who signs in before and after does so now."""
         damages = list(whole(place.tree()))
-        assert damages == [], f"{self.scenario.name}, {where}"
+        assert damages == [], where
         for other in self.others:
-            assert signs_in(other), f"{self.scenario.name}, {where}: {other} does not sign in"
+            assert signs_in(other), f"{where}: {other} does not sign in"
 
 
 def signs_in(address: str) -> bool:
@@ -178,7 +203,7 @@ def test_killed_before_any_call_that_changes_files(place: Installation, scenario
             references.check_readers(place, where)
             if again and not last:
                 code = scenario.call(place)
-                assert code in (0, references.codes[1]), (scenario.name, where, code)
+                assert code in (0, references.codes[1]), (where, code)
                 place.settle()
                 references.check(place, where, times=(1, 2))
             else:
@@ -240,17 +265,8 @@ def fail(
                 break
             faults += 1
             told += outcome.code != 0
-            assert outcome.code is not None, (scenario.name, where)
-            assert not outcome.left, f"{scenario.name}, {where}: a descriptor is left"
-            if outcome.code != 0:
-                removal = judge.failed in ("unlinkat", "unlink", "rmdir")
-                references.check_told(place, where, removal=removal)
-            after, known = place.tree(), len(references.seen)
-            made = references.check_left(place, after, where)
-            assert made or outcome.code != 0, f"{scenario.name}, {where}: nothing was done"
-            if after != before or len(references.seen) != known:
-                place.lay_out(scenario)
-                before = place.tree()
+            removal = judge.failed in ("unlinkat", "unlink", "rmdir")
+            before = references.check_failed(place, outcome, before, where, removal=removal)
         point += step
     return f"{faults:,}, of which {told:,} told"
 
@@ -420,7 +436,7 @@ def test_the_power_is_cut(place: Installation, scenario: Scenario) -> None:
             references.check_readers(place, where)
             place.settle()
             made = references.check(place, where, times=(1, 0))
-            assert made or not last, f"{scenario.name}, {where}: it was told to be done"
+            assert made or not last, f"{where}: it was told to be done"
         point += step
     torture.tell(f"{cuts}")
 
@@ -434,8 +450,10 @@ def chowned(
 ) -> Iterator[tuple[Installation, list[tuple[float, ...]]]]:
     """What is given to others, and the ways of cutting its power."""
     place = apart if request.param.endswith("two file systems") else together
-    if os.environ.get("VPOPMAIL_TEST_ROOT") != "root" or place is None:
-        pytest.skip("only root can give files away; or there is one file system here")
+    if os.environ.get("VPOPMAIL_TEST_ROOT") != "root":
+        pytest.skip("only root can give files away")
+    if place is None:
+        pytest.skip("there is one file system here")
     ways: list[tuple[float, ...]] = [(1,), (0,)]
     if place is apart:
         # Some have their owners by the second, some have not: those of the domains first.
