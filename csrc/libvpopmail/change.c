@@ -194,6 +194,10 @@ int change_open(struct change *c, int dir, const char *name, mode_t mode, uid_t 
     send_last(c);
     struct change_file *f = change_add_step(c, REPLACE, at, name);
     int fd = f ? file_new(dir, f->tmp, mode, uid, gid) : -errno;
+    if (f && fd == -EISDIR) {
+        fd = change_make_way(dir, f->tmp);
+        fd = fd ? fd : file_new(dir, f->tmp, mode, uid, gid);
+    }
     if (fd >= 0)
         f->fd = fd;
     else if (f)
@@ -231,6 +235,11 @@ int change_tree(struct change *c, int dir, struct span place, const char *name, 
     if (!f)
         return error;
     int fd = dir_make(dir, f->tmp, uid, gid, &made);
+    if (!made && (fd >= 0 || fd == -ELOOP)) {
+        fd_close(fd);
+        fd = change_make_way(dir, f->tmp);
+        fd = fd ? fd : dir_make(dir, f->tmp, uid, gid, &made);
+    }
     if (fd >= 0 && made)
         return f->fd = fd;
     fd_close(fd);
@@ -327,19 +336,19 @@ int change_make(struct change *c) {
 
 void change_drop(struct change *c) {
     bool all_gone = true;
-    if (c->decided && change_take_back(c)) { /* it stays decided: the next call completes it */
+    int error = c->decided ? change_take_back(c) : 0;
+    if (!error && c->decided)
+        error = journal_turn(&c->journal, READY, BEGUN);
+    if (!error && c->decided && change_is_scattered(c)) /* as it was when it was decided */
+        error = fd_sync(c->journal.dir);
+    if (error) { /* it may stay decided: what is needed to complete it stays, for the next call */
         change_free(c);
         return;
-    }
-    if (c->decided) {
-        (void)journal_turn(&c->journal, READY, BEGUN);
-        if (change_is_scattered(c)) /* as it was when it was decided */
-            (void)fd_sync(c->journal.dir);
     }
     for (size_t i = 0; i < c->count; i++) {
         const struct change_file *f = &c->files[i];
         int dir = c->dirs[f->dir].fd;
-        int error = f->step == ADD_TREE ? tree_remove(dir, f->tmp) : 0;
+        error = f->step == ADD_TREE ? tree_remove(dir, f->tmp) : 0;
         if (f->step == REPLACE && unlinkat(dir, f->tmp, 0))
             error = -errno;
         all_gone = all_gone && (!error || error == -ENOENT);

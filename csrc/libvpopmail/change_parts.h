@@ -74,6 +74,9 @@ int change_sync_changed(struct change *c);
 /* Puts all in its place. `again`: some of it may have been, and what it was to replace may be
  * another now: STALE where that is so of the first file. */
 int change_put_all(struct change *c, bool again);
+/* Nothing has the temporary name then: what a call that may remove it has left is removed, or gets
+ * another such name. */
+int change_make_way(int dir, const char *tmp);
 /* Removes what was set aside, and trees outside; -ENOTEMPTY where it can't. */
 int change_clear_aside(const struct change *c);
 /* Removes trees outside. `again`: one may have been, and another may stand there now. */

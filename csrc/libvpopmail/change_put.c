@@ -140,10 +140,14 @@ static int put_file(struct change *c, struct change_file *f, bool again, bool fi
         int error = identity_read(dir, f->name, &now);
         if (!error && f->step == REPLACE)
             error = identity_read(dir, f->tmp, &tmp);
-        if (error || (f->step == REPLACE && !identity_is_there(&tmp)))
+        if (error)
             return error;
-        if (!identity_same(&now, &f->old))
+        bool waits = f->step == REMOVE || identity_is_there(&tmp);
+        bool old = identity_same(&now, &f->old);
+        if (waits != old) /* another file is there, or the new one was lost */
             return first && f->step == REPLACE ? STALE : 0;
+        if (!waits)
+            return 0;
     }
     if (f->step == REPLACE && renameat(dir, f->tmp, dir, f->name))
         return -errno;
@@ -166,6 +170,34 @@ static int put_files(struct change *c, bool again) {
     return error;
 }
 
+static bool is_in_the_way(int error) {
+    return error == -EEXIST || error == -ENOTEMPTY || error == -ENOTDIR || error == -EISDIR;
+}
+
+int change_make_way(int dir, const char *tmp) {
+    struct buf to = {0};
+    int error = tree_remove(dir, tmp);
+    buf_str(&to, tmp);
+    while (error && error != -ENOENT) {
+        buf_char(&to, ':');
+        error = !buf_c(&to) ? -ENOMEM : renameat(dir, tmp, dir, to.data) ? -errno : 0;
+        if (error && !is_in_the_way(error))
+            break;
+    }
+    buf_free(&to);
+    return error == -ENOENT ? 0 : error;
+}
+
+static int set_aside(int dir, const struct change_file *f) {
+    int error = renameat(dir, f->name, dir, f->tmp) ? -errno : 0;
+    if (is_in_the_way(error)) {
+        error = change_make_way(dir, f->tmp);
+        if (!error && renameat(dir, f->name, dir, f->tmp))
+            error = -errno;
+    }
+    return error == -ENOENT ? 0 : error;
+}
+
 /* Sets the trees aside that go; outside nothing gets another name. */
 static int put_aside(struct change *c, bool again) {
     for (size_t i = 0; i < c->count; i++) {
@@ -175,9 +207,8 @@ static int put_aside(struct change *c, bool again) {
         if (f->step != DROP_TREE || dir < 0 || change_is_outside(c, f->dir))
             continue;
         int error = again ? identity_read(dir, f->name, &now) : 0;
-        if (!error && (!again || identity_same(&now, &f->old)) &&
-            renameat(dir, f->name, dir, f->tmp) && errno != ENOENT)
-            error = -errno;
+        if (!error && (!again || identity_same(&now, &f->old)))
+            error = set_aside(dir, f);
         if (error)
             return error;
     }
@@ -200,7 +231,10 @@ int change_clear_outside(const struct change *c, bool again) {
         if (f->step != DROP_TREE || dir < 0 || !change_is_outside(c, f->dir))
             continue;
         error = again ? identity_read(dir, f->name, &now) : 0;
-        if (!error && (!again || identity_same(&now, &f->old)))
+        if (!error && again)
+            error =
+                identity_same(&now, &f->old) ? tree_check(dir, f->name, c->journal.uid) : -ENOENT;
+        if (!error)
             error = tree_remove_of(dir, f->name, c->journal.uid);
         error = error == -ENOENT ? 0 : error;
         if (!error && change_is_elsewhere(c, f->dir))

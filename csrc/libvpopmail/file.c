@@ -191,10 +191,13 @@ static int remove_below(struct removal *r, int fd, int depth) {
     return error;
 }
 
+/* Of an owner's nothing goes but a directory: whose the one is that a file stands in is not asked.
+ */
 static int remove_once(int dir, const char *name, uid_t owner) {
-    if (unlinkat(dir, name, 0) == 0)
+    bool anything = owner == KEEP_OWNER;
+    if (anything && unlinkat(dir, name, 0) == 0)
         return 0;
-    if (errno != EISDIR && errno != EPERM)
+    if (anything && errno != EISDIR && errno != EPERM)
         return -errno;
     int fd = dir_open(dir, name, false);
     if (fd < 0)

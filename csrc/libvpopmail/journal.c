@@ -9,7 +9,8 @@
 #include "change_parts.h"
 #include "walk.h"
 
-#define JOURNAL_MAX (64L << 20)
+#define JOURNAL_MAX (1L << 20)
+#define JOURNAL_MAX_OF_MANY (64L << 20) /* where it can have any number of files */
 #define DIRS_MAX 64           /* each takes a descriptor, which a journal that lies could use up */
 #define OUTSIDE "maildirsize" /* the one file that is changed in an owner's directories outside */
 
@@ -60,6 +61,13 @@ bool journal_name_is(const struct journal_name *n, const char *name) {
     return n->name[len - 1] == '*' ? strncmp(n->name, name, len - 1) == 0 : !strcmp(n->name, name);
 }
 
+static off_t largest(const struct journal *j) {
+    for (const struct journal_name *n = j->names; n->name; n++)
+        if (strchr(n->name, '*'))
+            return JOURNAL_MAX_OF_MANY;
+    return JOURNAL_MAX;
+}
+
 static const struct journal_name *find_name(const struct journal *j, const char *name) {
     for (const struct journal_name *n = j->names; n->name; n++)
         if (journal_name_is(n, name))
@@ -93,18 +101,26 @@ static void put_name(struct buf *out, const char *name) {
     buf_char(out, '\0');
 }
 
-static void put_dirs(struct change *c, struct buf *out) {
+static int put_dirs(struct change *c, struct buf *out) {
     for (size_t i = 1; i < c->dir_count; i++) {
         struct change_dir *d = &c->dirs[i];
         if (d->told)
             continue;
-        if (!identity_read(d->fd, "", &d->id)) {
-            buf_str(out, "in");
-            put_identity(out, &d->id);
-            put_name(out, d->path);
-        }
+        int error = identity_read(d->fd, "", &d->id);
+        if (error)
+            return error;
+        buf_str(out, "in");
+        put_identity(out, &d->id);
+        put_name(out, d->path);
         d->told = true;
     }
+    return out->failed ? -ENOMEM : 0;
+}
+
+static int write_text(struct change *c, const struct buf *text) {
+    if (text->failed)
+        return -ENOMEM;
+    return fd_write(c->fd, (struct span){text->data, text->len});
 }
 
 /* Of its own directory the journal's name tells; those that are known are looked into, if their
@@ -124,8 +140,9 @@ int journal_begin(struct change *c, int dir) {
     }
     if (!dir || c->dirs[dir].told || (c->dirs[dir].known && !change_is_elsewhere(c, (size_t)dir)))
         return 0;
-    put_dirs(c, &text);
-    int error = text.failed ? -ENOMEM : fd_write(c->fd, (struct span){text.data, text.len});
+    int error = put_dirs(c, &text);
+    if (!error)
+        error = write_text(c, &text);
     if (!error && fsync(c->fd))
         error = -errno;
     buf_free(&text);
@@ -134,8 +151,7 @@ int journal_begin(struct change *c, int dir) {
 
 int journal_tell(struct change *c) {
     struct buf text = {0};
-    put_dirs(c, &text);
-    int error = 0;
+    int error = put_dirs(c, &text);
     for (size_t i = 0; i < c->count && !error; i++) {
         struct change_file *f = &c->files[i];
         error = identity_read(c->dirs[f->dir].fd, f->step == ADD_TREE ? f->tmp : f->name, &f->old);
@@ -143,8 +159,10 @@ int journal_tell(struct change *c) {
         put_identity(&text, &f->old);
         put_name(&text, f->name);
     }
+    if (!error && (off_t)text.len > largest(&c->journal)) /* it could not be read again */
+        error = -EFBIG;
     if (!error)
-        error = text.failed ? -ENOMEM : fd_write(c->fd, (struct span){text.data, text.len});
+        error = write_text(c, &text);
     buf_free(&text);
     return error;
 }
@@ -187,6 +205,14 @@ static bool take_identity(struct span *line, struct identity *out) {
            take_number(line, &out->sec) && take_number(line, &out->nsec);
 }
 
+/* 0 for an error that would be the same at the next try. */
+static int past_mending(int error) {
+    return is_gone(error) || error == -EPERM || error == -EACCES || error == -ENOTEMPTY ||
+                   error == -EBUSY
+               ? 0
+               : error;
+}
+
 /* 0, -EBADMSG for what no change has written, or -errno. */
 static int load_dir(struct change *c, struct span line) {
     struct identity told, now;
@@ -195,12 +221,16 @@ static int load_dir(struct change *c, struct span line) {
     bool outside = line.len && line.data[0] == '/';
     if (!journal_takes_dir(line) || c->dir_count > DIRS_MAX)
         return -EBADMSG;
+    if (outside && !c->journal.anywhere && !find_name(&c->journal, OUTSIDE))
+        return -EBADMSG;
     char *path = span_dup(line);
     int fd = !path        ? -ENOMEM
              : !outside   ? change_open_below(c->journal.dir, line)
              : c->foreign ? -ELOOP
                           : walk_dir(AT_FDCWD, path);
-    int error = fd >= 0 ? identity_read(fd, "", &now) : is_gone(fd) ? 0 : fd;
+    int error = fd >= 0               ? identity_read(fd, "", &now)
+                : c->journal.anywhere ? (is_gone(fd) ? 0 : fd)
+                                      : past_mending(fd);
     if (!error && fd >= 0 && !identity_same(&told, &now)) {
         fd_close(fd);
         fd = -1;
@@ -211,6 +241,17 @@ static int load_dir(struct change *c, struct span line) {
         fd_close(fd);
     free(path);
     return error;
+}
+
+static bool is_locked(const struct change *c, const struct change_file *f) {
+    const struct change_dir *in = &c->dirs[f->dir];
+    for (size_t i = 0; i < c->count; i++) {
+        const struct change_dir *d = &c->dirs[c->files[i].dir];
+        if (c->files[i].lock.fd >= 0 && !strcmp(c->files[i].name, f->name) &&
+            d->device == in->device && d->inode == in->inode)
+            return true;
+    }
+    return false;
 }
 
 static int load_step(struct change *c, enum step step, struct span line) {
@@ -225,10 +266,14 @@ static int load_step(struct change *c, enum step step, struct span line) {
     struct buf lock = {0};
     if (f)
         f->old = old;
-    if (n && n->has_lock && c->dirs[dir].fd >= 0) {
+    if (n && n->has_lock && is_locked(c, f))
+        error = -EBADMSG;
+    else if (n && n->has_lock && c->dirs[dir].fd >= 0) {
         buf_fmt(&lock, "%s.lock", name);
         error = buf_c(&lock) ? lock_file(c->dirs[dir].fd, lock.data, &f->lock) : -ENOMEM;
     }
+    if (error == -EACCES && !c->journal.anywhere) /* root's, as vpopmail leaves it; ours is held */
+        error = 0;
     buf_free(&lock);
     free(name);
     return error;
@@ -263,7 +308,7 @@ static int load(struct change *c, const char *which) {
         return 0;
     if (fd == -ELOOP || fd == -EISDIR)
         return -EBADMSG;
-    int error = fd < 0 ? fd : fd_read_most(fd, st.st_size, JOURNAL_MAX, &text);
+    int error = fd < 0 ? fd : fd_read_most(fd, st.st_size, largest(&c->journal), &text);
     if (error == -EFBIG)
         error = -EBADMSG;
     fd_close(fd);
@@ -297,11 +342,6 @@ bool change_is_pending(int dir, const char *prefix) {
 
 static bool is_journal(const char *rest) {
     return !strcmp(rest, BEGUN) || !strcmp(rest, READY);
-}
-
-/* 0 for an error that would be the same at the next try. */
-static int past_mending(int error) {
-    return is_gone(error) || error == -EPERM || error == -EACCES || error == -ENOTEMPTY ? 0 : error;
 }
 
 /* Removes what begins with the prefix, save the journal. What we may not remove is left. */
@@ -355,6 +395,12 @@ static int sweep(const struct change *c) {
     return error;
 }
 
+/* Whether nothing that a change has written meets with such an error, at any try. */
+static bool is_nonsense(int error) {
+    return error == -EBADMSG || error == -ENAMETOOLONG || error == -EINVAL || error == -EISDIR ||
+           error == -ENOTDIR || error == -ENOTEMPTY || error == -EEXIST || error == -EXDEV;
+}
+
 /* Does what was decided; 1, or 0 where others have changed the first of the files since. */
 static int redo(struct change *c) {
     /* Who was killed may not have come to it. */
@@ -388,7 +434,7 @@ int change_recover(const struct journal *j) {
         error = load(&c, READY);
         if (error > 0)
             error = done = redo(&c);
-        if (error == -EBADMSG)
+        if (is_nonsense(error))
             error = clear_name(j, READY);
         else if (error >= 0) {
             error = clear_name(j, BEGUN);
@@ -397,7 +443,7 @@ int change_recover(const struct journal *j) {
         }
     } else {
         error = load(&c, BEGUN);
-        if (error == -EBADMSG || error == -EACCES || error > 0)
+        if (is_nonsense(error) || error == -EACCES || error > 0)
             error = 0;
     }
     if (!error)

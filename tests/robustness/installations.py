@@ -61,9 +61,9 @@ def tree_of(top: Path) -> Tree:
 
 def identity(path: Path) -> str:
     """Return what a journal has of a file or directory."""
-    status = path.stat()
+    status = path.lstat()
     size, moment = status.st_size, status.st_mtime_ns
-    if path.is_dir():
+    if stat.S_ISDIR(status.st_mode):
         command = ["stat", "--format=%.9W", path]
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         size, moment = 0, int(told.replace(".", "")) or moment

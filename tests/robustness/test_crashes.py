@@ -226,19 +226,22 @@ def killing(point: int) -> strike.Judge:
 
 
 class Failing:
-    """Has one call fail, of all or of those that open something."""
+    """Has one call fail, of all or of those that open something; or so many in a row."""
 
-    def __init__(self, point: int, error: int, *, opens: bool) -> None:
-        self.left, self.error, self.opens = point + 1, error, opens
+    def __init__(
+        self, point: int, error: int, *, opens: bool = False, renames: bool = False, calls: int = 1
+    ) -> None:
+        self.left, self.error, self.calls = point + 1, error, calls
+        self.opens, self.renames = opens, renames
         self.failed = ""
 
     def __call__(self, call: strike.Call) -> int:
-        if self.opens and not call.opens:
+        if (self.opens and not call.opens) or (self.renames and not call.name.startswith("rename")):
             return 0
         self.left -= 1
         if not self.left:
             self.failed = call.name
-        return 0 if self.left else self.error
+        return self.error if -self.calls < self.left <= 0 else 0
 
 
 def fail(
@@ -281,6 +284,29 @@ def test_any_call_fails(place: Installation, scenario: Scenario) -> None:
     )
 
 
+@pytest.mark.torture
+@by_name
+def test_two_calls_in_a_row_fail(place: Installation, scenario: Scenario) -> None:
+    """What is to undo a change that could not be made fails, too: the next call does it."""
+    references = References(place, scenario)
+    all_of_them = torture.step(2) == 1  # else renames alone
+    point, told, reached = 0, 0, True
+    while reached:
+        for error in (errno.ENOSPC, errno.EIO) if all_of_them else (errno.ENOSPC,):
+            where = f"{errno.errorcode[error]} at {point} and the next"
+            place.lay_out(scenario)
+            judge = Failing(point, error, renames=not all_of_them, calls=2)
+            outcome = strike.run(lambda: scenario.call(place), judge)
+            reached = judge.left <= 0
+            assert outcome.code is not None, f"{where}: it died"
+            assert not outcome.left, f"{where}: a descriptor is left"
+            made = references.check_left(place, place.tree(), where)
+            assert made or outcome.code != 0, f"{where}: nothing was done"
+            told += outcome.code != 0
+        point += 1
+    torture.tell(f"two at {point - 1:,} places, of which {told:,} told")
+
+
 DECIDED = "/.tmp:ready", "/.new:ready"
 
 
@@ -309,7 +335,7 @@ def test_what_was_decided_is_done_after_an_error(place: Installation, scenario: 
             where = f"{errno.errorcode[error]} at {point} of the repair"
             place.lay_out(scenario)
             strike.run(lambda: scenario.call(place), killing(decided - 1))
-            judge = Failing(point, error, opens=False)
+            judge = Failing(point, error)
             outcome = strike.run(lambda: struck(place, scenario), judge)
             reached = judge.left <= 0
             assert (outcome.code is None, outcome.left) == (False, False), where
@@ -503,7 +529,7 @@ def test_chown_s_calls_fail(together: Installation) -> None:
             for error in ERRNOS if step == 1 else [ERRNOS[point // step % len(ERRNOS)]]:
                 where = f"{errno.errorcode[error]} at {point}"
                 together.lay_out(NOTHING)
-                judge = Failing(point, error, opens=False)
+                judge = Failing(point, error)
                 outcome = strike.run(lambda: give(together), judge)
                 reached = judge.left <= 0
                 if not reached:

@@ -217,12 +217,18 @@ def outside(place: Installation) -> Path:
     (directory / "tree/below").mkdir(parents=True)
     for name in ("victim", "vpasswd", ".tmp:vpasswd", ".tmp::tree", "tree/below/file"):
         (directory / name).write_text("not to be touched\n")
+    (directory / "link").symlink_to("victim")
     owners = directory / "owners"
     (owners / ".tmp::tree").mkdir(parents=True)
     for name in (".dir_control_free", ".tmp:.dir_control_free", "mail", ".tmp:mail"):
         (owners / name).write_text("not to be touched\n")
-    for path in (owners, *owners.iterdir()):
-        os.chown(path, place.uid, place.gid)
+    (owners / "mixed/roots").mkdir(parents=True)
+    for number in range(9):
+        (owners / f"mixed/{number}").mkdir()
+        (owners / f"mixed/{number}/mail").write_text("not to be touched\n")
+    for path in (owners, *owners.rglob("*")):
+        if path.name != "roots":
+            os.chown(path, place.uid, place.gid)
     return directory
 
 
@@ -235,6 +241,7 @@ def plant(place: Installation, *lines: str, name: str = ".tmp:ready") -> Path:
 
 def check_harmless(place: Installation, outside: Path, before: Tree) -> None:
     assert v.vpopmail_passwd("bob", "ex.com", "secret-2")
+    assert v.vpopmail_alias_add("any", "ex.com", "&x@y.z")
     assert tree_of(outside) == before
     assert beside(place) == []
     assert v.vpopmail_auth_user("bob", "ex.com", "secret-2")
@@ -252,6 +259,22 @@ HOSTILE = {
     "a directory with what is another's": lambda out: [
         f"in {identity(out.parent)} {out.parent}",
         f"drop 1 {identity(out)} outside",
+    ],
+    "a file of root's": lambda out: [
+        f"in {identity(out)} {out}",
+        f"drop 1 {identity(out / 'victim')} victim",
+    ],
+    "a link of root's": lambda out: [
+        f"in {identity(out)} {out}",
+        f"drop 1 {identity(out / 'link')} link",
+    ],
+    "a file of the owner's": lambda out: [
+        f"in {identity(out / 'owners')} {out}/owners",
+        f"drop 1 {identity(out / 'owners/mail')} mail",
+    ],
+    "a directory of the owner's with one of root's": lambda out: [
+        f"in {identity(out / 'owners')} {out}/owners",
+        f"drop 1 {identity(out / 'owners/mixed')} mixed",
     ],
     "a file of the owner's that has a lock": lambda out: [
         f"in {identity(out / 'owners')} {out}/owners",
@@ -281,20 +304,39 @@ HOSTILE = {
     "words": lambda out: ["in", "replace", "add 0", "drop 0 0", " ", "remove 0 0 0 0 0 "],
     "itself": lambda out: ["drop 0 0 0 0 0 .tmp:ready", "add 0 0 0 0 0 .tmp:change"],
     "the directory": lambda out: ["drop 0 0 0 0 0 .", "add 0 0 0 0 0 ..", "in 0 0 0 0 ."],
+    "a long name": lambda out: [f"drop 0 0 1 0 1 {'a' * 300}"],
+    "a long path": lambda out: [f"in 1 0 1 1 {'a' * 300}"],
+    "a long path outside": lambda out: [f"in 1 0 1 1 /{'a' * 300}"],
+    "a directory for a file": lambda out: [
+        f"replace 0 {identity(_domain_by(out) / 'maildirsize')} maildirsize"
+    ],
+    "a directory to be unlinked": lambda out: [
+        f"remove 0 {identity(_domain_by(out) / 'maildirsize')} maildirsize"
+    ],
+    "a tree into itself": lambda out: ["add 0 1 0 1 1 .tmp::b/b"],
+    "a lock twice": lambda out: ["replace 0 1 1 1 1 .dir_control_free"] * 2,
 }
 
 
-@pytest.mark.parametrize("name", [".tmp:ready", ".tmp:change"])
+def _domain_by(outside: Path) -> Path:
+    return outside.parent / "vpopmail/domains/ex.com"
+
+
+@pytest.mark.parametrize("name", [".tmp:ready", ".tmp:change", ".new:ready", ".new:change"])
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_planted_journal(place: Installation, outside: Path, kind: str, name: str) -> None:
     if os.geteuid() == place.uid:
         pytest.skip("all is the owner's here")
+    prefix = name[: len(".tmp:")]
     (place.domain / "link").symlink_to(outside)
+    (place.domain / "maildirsize").mkdir()
+    (place.domain / f"{prefix}maildirsize").write_text("1S\n")
+    (place.domain / f"{prefix}:b").mkdir()
     before = tree_of(outside)
-    plant(place, *HOSTILE[kind](outside), name=name)
-    (place.domain / ".tmp:vpasswd").write_text("eve::1:0::/:NOQUOTA\n")
-    (place.domain / ".tmp::tree").symlink_to(outside / "tree")
-    (place.domain / ".tmp:link").symlink_to(outside / "victim")
+    plant(place, *(line.replace(".tmp:", prefix) for line in HOSTILE[kind](outside)), name=name)
+    (place.domain / f"{prefix}vpasswd").write_text("eve::1:0::/:NOQUOTA\n")
+    (place.domain / f"{prefix}:tree").symlink_to(outside / "tree")
+    (place.domain / f"{prefix}link").symlink_to(outside / "victim")
     check_harmless(place, outside, before)
 
 
@@ -322,6 +364,130 @@ def test_what_is_no_journal(place: Installation, outside: Path, kind: str, name:
     else:
         journal.write_bytes(b"x" * (int(kind.split()[0]) << 20))
     check_harmless(place, outside, before)
+
+
+def test_a_journal_is_read_in_bounded_memory(place: Installation) -> None:
+    """Each step takes several times its size; a domain's own changes have few."""
+    alice = identity(place.domain / "alice")
+    plant(place, *["drop 0 1 0 1 1 a"] * 100_000, f"drop 0 {alice} alice")
+    assert v.vpopmail_passwd("bob", "ex.com", "secret-2")
+    assert beside(place) == []
+    assert (place.domain / "alice/Maildir/cur").exists()
+
+
+# --- what is in the way ---------------------------------------------------------------------------
+
+
+def unremovable(path: Path) -> Path:
+    """Make a directory that the mail user can't remove, as a repair of his leaves it."""
+    (path / "below").mkdir(parents=True)
+    for each in (path / "below", path):
+        os.chown(each, 0, 0)
+        each.chmod(0o755)
+    return path
+
+
+def as_the_mail_user(place: Installation, call: Callable[[], int]) -> int:
+    """Make a call as the domain's owner."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(place.gid)
+            os.setuid(place.uid)
+            os._exit(call())
+        finally:
+            os._exit(255)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture
+def as_owner(place: Installation) -> Callable[[Callable[[], int]], int]:
+    if os.geteuid() != 0 or not place.uid:
+        pytest.skip("only root can be another user, too")
+    place.top.parent.chmod(0o755)
+    place.top.chmod(0o755)
+    place.home.chmod(0o755)
+    return lambda call: as_the_mail_user(place, call)
+
+
+@pytest.mark.parametrize("name", ["add_user", "del_user"])
+@pytest.mark.parametrize("who", ["root", "owner"])
+def test_what_could_not_be_removed_is_in_nobodys_way(
+    place: Installation, as_owner: Callable[[Callable[[], int]], int], name: str, who: str
+) -> None:
+    scenario = NAMED[name]
+    expected = done(place, scenario)
+    place.lay_out(scenario)
+    user = "dave" if name == "add_user" else "alice"
+    left = unremovable(place.domain / f".tmp::{user}")
+    unremovable(place.domain / f".tmp::{user}:")
+    if who == "root":
+        assert scenario.call(place) == 0
+        assert not left.exists()
+    else:
+        assert as_owner(lambda: scenario.call(place)) == 0
+    state = place.state()
+    kept = {path: what for path, what in state.items() if f"/.tmp::{user}" not in path}
+    assert kept == expected, difference(kept, expected)
+
+
+@pytest.mark.parametrize("name", ["vpasswd", "vpasswd.cdb", ".dir-control"])
+def test_a_directory_that_has_a_temporary_files_name(place: Installation, name: str) -> None:
+    (place.domain / f".tmp:{name}/below").mkdir(parents=True)
+    assert v.vpopmail_add_user("dave", "ex.com", "secret-1")
+    assert v.vpopmail_auth_user("dave", "ex.com", "secret-1")
+    assert beside(place) == []
+
+
+def test_a_directory_elsewhere_that_is_not_to_be_removed(place: Installation) -> None:
+    """It may be where something is mounted."""
+    interrupted(place, NAMED["del_user, elsewhere"], 1)
+    there = os.stat(place.qmail / "srv")
+
+    def judge(call: strike.Call) -> int:
+        found = call.file() if call.name == "unlinkat" else None
+        mounted = found and (found.st_dev, found.st_ino) == (there.st_dev, there.st_ino)
+        return errno.EBUSY if mounted else 0
+
+    code = strike.run(lambda: lib.vpx_set_flags(b"bob", b"ex.com", 0), judge).code
+    assert code == 0
+    assert beside(place) == []
+    assert (place.qmail / "srv/alice").exists()
+    assert not (place.qmail / "srv/alice/Maildir").exists()
+
+
+@pytest.mark.parametrize("name", ["del_user, elsewhere", "set_user_quota, elsewhere"])
+def test_a_directory_elsewhere_that_the_mail_user_does_not_get_to(
+    place: Installation, as_owner: Callable[[Callable[[], int]], int], name: str
+) -> None:
+    interrupted(place, NAMED[name], 1)
+    (place.qmail / "srv").chmod(0o700)
+    os.chown(place.qmail / "srv", 0, 0)
+    assert as_owner(lambda: lib.vpx_set_flags(b"bob", b"ex.com", 0)) == 0
+    assert [path for path in beside(place) if "ex.com" in path] == []
+
+
+def test_a_directory_that_can_not_be_told_of(place: Installation) -> None:
+    """The journal names each by what it is: a change with one that it can't name is not begun."""
+    scenario = NAMED["set_user_quota"]
+    place.lay_out(scenario)
+    before, point, reached = place.state(), 0, True
+    while reached:
+        left = point + 1
+
+        def judge(call: strike.Call) -> int:
+            nonlocal left
+            left -= call.name == "statx"
+            return errno.EIO if call.name == "statx" and not left else 0
+
+        outcome = strike.run(lambda: scenario.call(place), judge)
+        reached = left <= 0
+        if reached:
+            assert outcome.code != 0, point
+            assert place.state() == before, difference(place.state(), before)
+        point += 1
+    assert point > 1
 
 
 @settings(max_examples=100, deadline=None)
