@@ -111,6 +111,7 @@ struct vqpasswd {
     unsigned int pw_uid, pw_gid, pw_flags;
     char *pw_gecos, *pw_dir, *pw_shell, *pw_clear_passwd;
 };
+struct vqpasswd *vauth_getall(char *domain, int first, int sortit);
 int vauth_setpw(struct vqpasswd *pw, char *domain);
 char *verror(int code);
 """

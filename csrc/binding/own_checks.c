@@ -18,6 +18,7 @@
 #include "include/vauth.h"
 #include "maildir.h"
 #include "names.h"
+#include "stream.h"
 #include "user.h"
 
 /* The longest line of users/assign that the real library writes and reads whole. */
@@ -279,31 +280,41 @@ static bool is_sound(struct span line, struct account *a) {
     return is_whole(line) && line.len <= longest_line && account_parse(a, line) && a->name.len > 0;
 }
 
-/* The number of the first line that is not sound; 0 for none. */
-static unsigned long unsound_line(const struct buf *text) {
-    struct span rest = {text->data, text->len}, line;
-    unsigned long number = 0;
+/* The number of the first line that is not sound, 0 for none, or -errno. */
+static long unsound_line(const struct store *store) {
+    struct lines in = {.fd = store_open(store)};
+    struct span line;
+    long number = 0;
+    int more = in.fd < 0 ? in.fd : 0;
     bool sound = true;
-    while (sound && span_line(&rest, &line)) {
+    while (in.fd >= 0 && sound && (more = lines_next(&in, &line)) > 0) {
         struct account a = {0};
         number++;
         sound = is_sound(line, &a);
         account_free(&a);
     }
-    return sound ? 0 : number;
+    lines_free(&in);
+    fd_close(in.fd);
+    if (more == -EFBIG) /* the next one, which is too long to be one */
+        return number + 1;
+    return more < 0 ? more : sound ? 0 : number;
 }
 
+/* What we may not read the library can't read either. */
 static int check_store(const struct session *s) {
-    struct buf text = {0}, words = {0};
-    unsigned long number = store_list(&s->store, &text) == 0 ? unsound_line(&text) : 0;
+    struct buf words = {0};
+    long number = unsound_line(&s->store);
+    if (number < 0)
+        return number == -ENOENT || number == -EACCES
+                   ? VA_SUCCESS
+                   : error_code((int)number, VA_COULD_NOT_UPDATE_FILE);
     if (number) {
         buf_fmt(&words,
-                "%s/vpasswd: line %lu is malformed, or longer than the %lu bytes that libvpopmail "
+                "%s/vpasswd: line %ld is malformed, or longer than the %lu bytes that libvpopmail "
                 "reads; correct or delete it\n",
                 s->domain.path, number, (unsigned long)longest_line);
         cage_say(words.data, words.len);
     }
-    buf_free(&text);
     buf_free(&words);
     return number ? VA_COULD_NOT_UPDATE_FILE : VA_SUCCESS;
 }

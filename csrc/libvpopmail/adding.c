@@ -22,10 +22,11 @@
 #define PATHS ":paths"
 #define TRIES 16
 
-/* Makes a directory that is not there yet. */
+/* Makes a directory that is not there yet. The one that it stands in is the domain owner's, so that
+ * each caller can do with what is its own. */
 static int make_own(const struct store *s, struct adding *a) {
     bool made = false;
-    int in = dir_make(s->dir, ADDING, KEEP_OWNER, 0, &made);
+    int in = dir_make(s->dir, ADDING, s->uid, s->gid, &made);
     int fd = in < 0 ? in : -EEXIST;
     for (unsigned int n = 0; fd == -EEXIST && n < UINT32_MAX; n++) {
         (void)snprintf(a->name, sizeof a->name, "%u", n);
@@ -223,31 +224,45 @@ static int mark_stored(const struct store *s, struct noted *noted, size_t count)
     return more;
 }
 
-static void remove_noted(const struct store *s, const struct noted *n) {
-    if (!n->name.len) {
-        place_remove(s, n->place);
-        return;
-    }
+static int remove_noted(const struct store *s, const struct noted *n) {
+    if (!n->name.len)
+        return place_remove(s, n->place);
     char *name = span_dup(n->name);
-    int fd = place_open(s, n->place, false);
-    if (fd >= 0 && name)
-        (void)tree_remove(fd, name);
+    int fd = name ? place_open(s, n->place, false) : -ENOMEM;
+    int error = fd < 0 ? fd : tree_remove(fd, name);
     fd_close(fd);
     free(name);
+    return error;
+}
+
+/* Another try would find the same: it is gone, or we may not. */
+static bool is_final(int error) {
+    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -EACCES ||
+           error == -EPERM || error == -ENOTEMPTY || error == -EBUSY;
+}
+
+/* As many as there were: it is our own. */
+static int read_paths(int dir, struct buf *text) {
+    struct stat st;
+    int fd = file_open(dir, PATHS, &st);
+    int error = fd < 0 ? fd : fd_read_most(fd, st.st_size, st.st_size, text);
+    fd_close(fd);
+    return error;
 }
 
 static int undo(const struct store *s, int dir) {
     struct buf text = {0};
     struct noted *noted = NULL;
     size_t count = 0;
-    int error = file_read(dir, PATHS, &text);
+    int error = read_paths(dir, &text);
     if (!error)
         error = read_noted((struct span){text.data, text.len}, &noted, &count);
     if (!error)
         error = mark_stored(s, noted, count);
-    for (size_t i = 0; i < count && !error; i++)
-        if (!noted[i].stored)
-            remove_noted(s, &noted[i]);
+    for (size_t i = 0; i < count && !error; i++) {
+        int here = noted[i].stored ? 0 : remove_noted(s, &noted[i]);
+        error = is_final(here) ? 0 : here;
+    }
     if (!error && syncfs(dir))
         error = -errno;
     free(noted);
@@ -256,7 +271,7 @@ static int undo(const struct store *s, int dir) {
 }
 
 void adding_undo(const struct store *s, struct adding *a) {
-    if (a->dir < 0 || undo(s, a->dir) == 0) {
+    if (a->dir < 0 || (!store_is_pending(s) && undo(s, a->dir) == 0)) {
         adding_end(s, a);
         return;
     }
@@ -279,11 +294,11 @@ int adding_clear(const struct store *s) {
     DIR *list = in < 0 ? NULL : fdopendir(in);
     if (!list) {
         fd_close(in);
-        return in == -ENOENT ? 0 : in < 0 ? in : -ENOMEM;
+        return is_final(in) ? 0 : in < 0 ? in : -ENOMEM;
     }
     while (!error && (entry = dir_next(list, &error))) {
         int dir = entry->d_name[0] == '.' ? -ENOENT : dir_open(in, entry->d_name, false);
-        if (dir < 0 && dir != -ENOENT && dir != -ELOOP && dir != -EACCES)
+        if (dir < 0 && !is_final(dir))
             error = dir;
         if (dir >= 0 && is_left(dir)) {
             error = undo(s, dir);

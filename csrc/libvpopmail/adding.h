@@ -20,7 +20,8 @@ int adding_sync(const struct adding *a);
 /* Notes, before the first is moved, where they are moved to and what is made there: PLACE/NAME, or
  * PLACE/, on a line each. */
 int adding_note(const struct adding *a, struct span paths);
-/* Removes what is noted but for directories of users that the domain has; the domain is locked. */
+/* Removes what is noted but for directories of users that the domain has, or leaves it to the next
+ * call where that is to complete the change; the domain is locked. */
 void adding_undo(const struct store *s, struct adding *a);
 /* Removes what has not been moved. */
 void adding_end(const struct store *s, struct adding *a);

@@ -13,6 +13,7 @@
 #include "include/vauth.h"
 #include "names.h"
 #include "password.h"
+#include "stream.h"
 #include "thread.h"
 #include "user.h"
 
@@ -169,6 +170,20 @@ static int by_name(const void *a, const void *b) {
     return span_cmp(name_a, name_b);
 }
 
+static void read_lines(const struct store *store, struct buf *text) {
+    struct lines in = {.fd = store_open(store)};
+    struct span line;
+    int more = 0;
+    while (in.fd >= 0 && (more = lines_next(&in, &line)) > 0) {
+        buf_span(text, line);
+        buf_char(text, '\n');
+    }
+    if (more < 0 || text->failed) /* rather none than some */
+        buf_free(text);
+    lines_free(&in);
+    fd_close(in.fd);
+}
+
 static void sort_lines(struct buf *text) {
     struct span rest = {text->data, text->len}, *lines = NULL;
     struct buf sorted = {0};
@@ -195,7 +210,7 @@ static void load_all(struct per_thread *t, const char *domain, bool sorted) {
     buf_free(&t->all);
     int found = session_begin(&s, "", domain);
     if (found > 0 && s.store.dir >= 0 && session_may_read(&s))
-        (void)store_list(&s.store, &t->all);
+        read_lines(&s.store, &t->all);
     session_end(&s);
     if (sorted)
         sort_lines(&t->all);

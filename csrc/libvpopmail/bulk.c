@@ -522,7 +522,7 @@ static void remove_places(const struct vpopmail_bulk *b) {
         size_t start = end - 1;
         while (start > 0 && b->missing.data[start - 1] != '\n')
             start--;
-        place_remove(&b->s.store, (struct span){b->missing.data + start, end - start - 2});
+        (void)place_remove(&b->s.store, (struct span){b->missing.data + start, end - start - 2});
         end = start;
     }
 }

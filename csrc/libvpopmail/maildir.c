@@ -68,15 +68,15 @@ int place_open(const struct store *s, struct span place, bool make) {
     return fd;
 }
 
-void place_remove(const struct store *s, struct span place) {
+int place_remove(const struct store *s, struct span place) {
     const char *slash = place.len ? memrchr(place.data, '/', place.len) : NULL;
     size_t before = slash ? (size_t)(slash - place.data) : 0, after = slash ? before + 1 : 0;
     char *name = span_dup((struct span){place.data + after, place.len - after});
-    int in = place_open(s, (struct span){place.data, before}, false);
-    if (in >= 0 && name)
-        (void)unlinkat(in, name, AT_REMOVEDIR);
+    int in = name ? place_open(s, (struct span){place.data, before}, false) : -ENOMEM;
+    int error = in < 0 ? in : unlinkat(in, name, AT_REMOVEDIR) ? -errno : 0;
     fd_close(in);
     free(name);
+    return error;
 }
 
 /* 0 where nothing stands at PLACE/NAME. */
@@ -107,6 +107,8 @@ static bool below(const char *domain_path, struct span path, struct span *part) 
     if (path.len <= len + 1 || memcmp(path.data, domain_path, len) != 0 || path.data[len] != '/')
         return false;
     *part = (struct span){path.data + len + 1, path.len - len - 1};
+    while (part->len && part->data[0] == '/')
+        *part = (struct span){part->data + 1, part->len - 1};
     struct span rest = *part, step;
     while (span_field(&rest, '/', &step))
         if (span_is(step, "..") || span_is(step, "."))
@@ -114,12 +116,25 @@ static bool below(const char *domain_path, struct span path, struct span *part) 
     return true;
 }
 
+/* The same as a journal has it, in which no step is empty. */
+static void put_below(struct buf *out, struct span part) {
+    struct span step;
+    while (span_field(&part, '/', &step)) {
+        if (step.len && out->len)
+            buf_char(out, '/');
+        buf_span(out, step);
+    }
+}
+
 struct span maildir_place(const char *domain_path, struct span path) {
     struct span part, none = {"", 0};
     if (!below(domain_path, path, &part))
         return none;
     const char *slash = memrchr(part.data, '/', part.len);
-    return slash ? (struct span){part.data, (size_t)(slash - part.data)} : none;
+    size_t before = slash ? (size_t)(slash - part.data) : 0;
+    while (before && part.data[before - 1] == '/')
+        before--;
+    return before ? (struct span){part.data, before} : none;
 }
 
 /* Opens the directory that a user's directory stands in. Below the domain's no link is followed; a
@@ -195,25 +210,27 @@ int maildir_open(const struct store *s, const char *domain_path, struct span pat
 int maildir_drop(const struct store *s, struct change *c, const char *domain_path,
                  struct span path) {
     char *name;
-    struct span place = maildir_place(domain_path, path), part;
+    struct span part;
+    struct buf place = {0};
     int parent = locate(s, domain_path, path, &name), error = 0;
     if (parent < 0)
         return parent;
-    if (!below(domain_path, path, &part)) {
+    if (below(domain_path, path, &part)) {
+        put_below(&place, maildir_place(domain_path, path));
+    } else {
         size_t before = (size_t)((const char *)memrchr(path.data, '/', path.len) - path.data);
-        place = (struct span){path.data, before ? before : 1};
+        buf_add(&place, path.data, before ? before : 1);
         /* The tree goes when all else has changed: whether it can is to be known before. */
         error = faccessat(parent, ".", W_OK | X_OK, AT_EACCESS) ? -errno : 0;
     }
     bool own = !place.len; /* it stands in the domain's directory itself */
-    char *text = span_dup(place);
     if (!error)
-        error = !text ? -ENOMEM : own ? 0 : change_in(c, parent, text, true);
+        error = !buf_c(&place) ? -ENOMEM : own ? 0 : change_in(c, parent, place.data, true);
     if (error || own)
         fd_close(parent);
     if (!error)
         error = change_drop_tree(c, own ? s->dir : parent, name);
-    free(text);
+    buf_free(&place);
     free(name);
     return error;
 }
@@ -321,14 +338,15 @@ static int declare(const struct store *s, struct change *c, int maildir, const c
     struct span part;
     struct stat st;
     struct buf text = {0};
-    if (!below(domain_path, path, &part)) {
-        part = path;
+    if (below(domain_path, path, &part)) {
+        put_below(&text, part);
+    } else {
         if (fstat(maildir, &st))
             return -errno;
         if (st.st_uid != s->uid)
             return -ELOOP;
+        buf_span(&text, path);
     }
-    buf_span(&text, part);
     buf_str(&text, "/Maildir");
     int error = buf_c(&text) ? change_in(c, maildir, text.data, true) : -ENOMEM;
     buf_free(&text);

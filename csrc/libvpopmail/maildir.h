@@ -13,8 +13,8 @@ int maildir_make(const struct store *s, struct change *c, struct span place, con
 /* Opens a hashed directory of the domain, or another by a path of which no step is a link; made
  * where it is missing if that is wanted. */
 int place_open(const struct store *s, struct span place, bool make);
-/* Removes it where it is empty. */
-void place_remove(const struct store *s, struct span place);
+/* Removes it where it is empty: 0 or -errno. */
+int place_remove(const struct store *s, struct span place);
 /* Whether a user's directory of that name would stand where the domain keeps a file, now or later.
  */
 bool maildir_is_file(const char *name);

@@ -40,6 +40,8 @@ int store_lock(const struct store *s, struct lock *lock);
 /* The same for a look-up: does nothing where all is done, another process is at work, or we may
  * not. */
 void store_repair(const struct store *s);
+/* Whether a change was decided that the next one to take the lock is to complete. */
+bool store_is_pending(const struct store *s);
 /* A change of what this lock is for. */
 struct change store_change(const struct store *s);
 int store_find_locked(const struct store *s, const char *name, struct account *out);
@@ -57,7 +59,5 @@ int store_rebuild(const struct store *s);
 int store_open(const struct store *s);
 /* The name of the account that a line is of. */
 struct span store_name(struct span line);
-/* All lines, in the order in which they are kept. */
-int store_list(const struct store *s, struct buf *text);
 
 #endif

@@ -137,14 +137,6 @@ int store_open(const struct store *s) {
     return file_open(s->dir, TEXT, NULL);
 }
 
-int store_list(const struct store *s, struct buf *text) {
-    struct stat st;
-    int fd = file_open(s->dir, TEXT, &st);
-    int error = fd < 0 ? fd : fd_read_sized(fd, st.st_size, text);
-    fd_close(fd);
-    return error == -ENOENT ? 0 : error;
-}
-
 /* --- changing -----------------------------------------------------------------------------------
  */
 
@@ -170,10 +162,14 @@ int store_lock(const struct store *s, struct lock *lock) {
     return error < 0 ? error : 0;
 }
 
+bool store_is_pending(const struct store *s) {
+    return change_is_pending(s->dir, PREFIX);
+}
+
 void store_repair(const struct store *s) {
     struct journal journal = journal_of(s);
     struct lock lock = LOCK_NONE;
-    if (change_is_pending(s->dir, PREFIX) && !lock_file_now(s->dir, LOCK, &lock))
+    if (store_is_pending(s) && !lock_file_now(s->dir, LOCK, &lock))
         (void)change_recover(&journal);
     lock_release(&lock);
 }

@@ -805,6 +805,24 @@ def test_a_malformed_line_of_assign(run: Run, place: Path) -> None:
     ]
 
 
+@of_5_4
+@pytest.mark.usefixtures("domain")
+@pytest.mark.parametrize("last", [b"ann:x:1:0:g:/d\n", b"\0" * (2 << 20)], ids=["short", "hole"])
+def test_a_malformed_line_of_a_large_vpasswd(run: Run, place: Path, last: bytes) -> None:
+    """It has more users than fit in what is read of a file at once."""
+    vpasswd = home_of(place)[0] / "vpasswd"
+    lines = [f"user{n}:x:1:0:{'g' * 200}:/d:NOQUOTA\n".encode() for n in range(80_000)]
+    vpasswd.write_bytes(b"".join(lines))
+    assert vpasswd.stat().st_size > 17 << 20
+    assert run(f"{LOOK}add()") == "libvpopmail: vadduser ann  0 secret-1\ntext of 0\n"
+    with vpasswd.open("ab") as file:
+        file.write(last)
+    assert run(f"{LOOK}add()") == (
+        f"libvpopmail: {vpasswd}: line 80001 is malformed, or longer than the 254 bytes that "
+        "libvpopmail reads; correct or delete it\ntext of -17\n"
+    )
+
+
 @pytest.mark.usefixtures("domain")
 def test_a_control_file_that_is_a_directory(run: Run, place: Path) -> None:
     control = home_of(place)[1] / "control/virtualdomains"

@@ -469,6 +469,58 @@ def test_a_users_directory_elsewhere_goes(home: Any, place: Path, tmp_path: Path
     assert not directory.exists()
 
 
+def told_as(home: Any, path: str) -> Path:
+    """Have bob's directory below the domain's told so in vpasswd, as who edits it may write it."""
+    populate(home)
+    domain = home.path / "domains" / DOMAIN
+    directory: Path = domain / path.lstrip("/")
+    assert v.vpopmail_add_user("bob", DOMAIN, "secret-2")
+    directory.parent.mkdir(exist_ok=True)
+    (domain / "bob").rename(directory)
+    vpasswd = domain / "vpasswd"
+    vpasswd.write_text(vpasswd.read_text().replace(f"{domain}/bob:", f"{domain}/{path}:"))
+    api.rebuild(DOMAIN)
+    assert api.user("bob", DOMAIN).directory == f"{domain}/{path}"
+    return directory
+
+
+def test_a_users_directory_that_is_told_with_two_slashes(home: Any) -> None:
+    directory = told_as(home, "0//bob")
+    assert v.vpopmail_set_user_quota("bob", DOMAIN, "2M")
+    assert (directory / "Maildir/maildirsize").read_text() == "2097152S\n0 0\n"
+    assert v.vpopmail_del_user("bob", DOMAIN)
+    assert not directory.exists()
+    assert [user.name for user in api.users(DOMAIN)] == ["alice"]
+    assert v.vpopmail_add_user("carol", DOMAIN, "secret-3")
+    assert api.user("carol", DOMAIN).directory == str(directory.with_name("carol"))
+
+
+def test_a_change_of_one_that_begins_with_two_slashes_is_completed(home: Any) -> None:
+    """It is that below the domain's, not /bob, which a killed call leaves to the next one."""
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    directory = told_as(home, "/bob")
+    decided = False
+
+    def judge(call: strike.Call) -> int:
+        nonlocal decided
+        if decided and call.changes:
+            return strike.KILL
+        decided = decided or call.name.startswith("rename")
+        return 0
+
+    def call() -> int:
+        code: int = lib.vpx_set_user_quota(b"bob", DOMAIN.encode(), b"2M")
+        return code
+
+    assert strike.run(call, judge).code is None
+    assert not (directory / "Maildir/maildirsize").exists()
+    assert str(api.user("bob", DOMAIN).quota) == "2097152S"
+    assert (directory / "Maildir/maildirsize").read_text() == "2097152S\n0 0\n"
+    assert v.vpopmail_del_user("bob", DOMAIN)
+    assert not directory.exists()
+
+
 @pytest.mark.parametrize("where", ["", "Maildir/cur"])
 def test_what_is_anothers_in_a_directory_elsewhere_stays(
     home: Any, place: Path, tmp_path: Path, where: str

@@ -526,6 +526,21 @@ def test_what_was_moved_by_a_killed_process_goes_too(
     assert snapshot(mail.path / "etc") == etc
 
 
+@staging
+def test_what_a_batch_of_any_size_has_moved_goes(mail: Home) -> None:
+    """Its note of what it moves may have more bytes than are read of a file of others."""
+    name = "a" * 64
+    api.add_user(name, "one.com", PASSWORD)
+    left = directory(mail) / ".adding:/0"
+    left.mkdir(parents=True)
+    (directory(mail) / "moved/Maildir").mkdir(parents=True)
+    (left / ":paths").write_text(f"{name}\n" * ((17 << 20) // 65) + "moved\n")
+    api.add_user("bob", "one.com", PASSWORD)
+    assert not left.parent.exists()
+    assert {path.name for path in directory(mail).iterdir() if path.is_dir()} == {name, "bob"}
+    assert [user.name for user in api.users("one.com")] == [name, "bob"]
+
+
 def test_what_another_user_put_there_is_left_alone(mail: Home) -> None:
     if os.geteuid() != 0 or (mail.uid, mail.gid) != (89, 89):
         pytest.skip("needs another user")

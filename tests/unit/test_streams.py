@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.clib import content, ffi, filled, lib, span
+from tests.conftest import Home
+from vpopmail_ext import api
 
 BLOCK = 131_072
 
@@ -88,3 +91,23 @@ def test_a_file_is_read_whole_whatever_its_size_was_said_to_be(size: int) -> Non
         file.write(data)
         file.seek(0)
         assert filled(lib().fd_read_sized, file.fileno(), size) == (0, data)
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+def test_all_users_of_a_vpasswd_of_any_size(home: Home, in_order: bool) -> None:
+    api.add_domain("one.com", directory=str(home.path), uid=home.uid, gid=home.gid)
+    names = [f"user{n:03}" for n in random.Random(1).sample(range(180), 180)]
+    gecos = "g" * 100_000
+    vpasswd = home.path / "domains/one.com/vpasswd"
+    vpasswd.write_text("".join(f"{name}:x:1:0:{gecos}:/d:NOQUOTA\n" for name in names))
+    assert vpasswd.stat().st_size > 17 << 20
+    assert lib().vpopmail_set_home(os.fsencode(home.path), os.fsencode(home.qmail)) == 0
+    found, user = [], lib().vauth_getall(b"one.com", 1, in_order)
+    while user:
+        found.append(ffi.string(user.pw_name).decode())
+        assert ffi.string(user.pw_gecos).decode() == gecos
+        user = lib().vauth_getall(ffi.NULL, 0, 0)
+    assert found == (sorted(names) if in_order else names)
+    with vpasswd.open("a") as file:
+        file.truncate(vpasswd.stat().st_size + (2 << 20))
+    assert not lib().vauth_getall(b"one.com", 1, in_order)
