@@ -151,12 +151,6 @@ struct change_file *change_add_step(struct change *c, enum step step, int dir, c
     return f;
 }
 
-static void remove_step(struct change *c) {
-    struct change_file *f = &c->files[--c->count];
-    free(f->name);
-    free(f->tmp);
-}
-
 void change_free(struct change *c) {
     for (size_t i = 0; i < c->count; i++) {
         fd_close(c->files[i].fd);
@@ -200,9 +194,7 @@ int change_open(struct change *c, int dir, const char *name, mode_t mode, uid_t 
     }
     if (fd >= 0)
         f->fd = fd;
-    else if (f)
-        remove_step(c);
-    return fd;
+    return fd; /* else change_drop() sees that nothing is left */
 }
 
 int change_write(struct change *c, int dir, const char *name, struct span data, mode_t mode,
@@ -243,7 +235,6 @@ int change_tree(struct change *c, int dir, struct span place, const char *name, 
     if (fd >= 0 && made)
         return f->fd = fd;
     fd_close(fd);
-    remove_step(c);
     return fd < 0 ? fd : -EEXIST;
 }
 
@@ -345,14 +336,8 @@ void change_drop(struct change *c) {
         change_free(c);
         return;
     }
-    for (size_t i = 0; i < c->count; i++) {
-        const struct change_file *f = &c->files[i];
-        int dir = c->dirs[f->dir].fd;
-        error = f->step == ADD_TREE ? tree_remove(dir, f->tmp) : 0;
-        if (f->step == REPLACE && unlinkat(dir, f->tmp, 0))
-            error = -errno;
-        all_gone = all_gone && (!error || error == -ENOENT);
-    }
+    for (size_t i = 0; i < c->count; i++)
+        all_gone = change_drop_new(c, &c->files[i]) == 0 && all_gone;
     if (c->begun && all_gone) /* else the next call sweeps */
         (void)journal_end(&c->journal, BEGUN);
     change_free(c);

@@ -81,6 +81,8 @@ int change_make_way(int dir, const char *tmp);
 int change_clear_aside(const struct change *c);
 /* Removes trees outside. `again`: one may have been, and another may stand there now. */
 int change_clear_outside(const struct change *c, bool again);
+/* Removes what was made to be put in place. */
+int change_drop_new(const struct change *c, const struct change_file *f);
 /* Takes trees back from where they were put: no file has been replaced yet. */
 int change_take_back(struct change *c);
 /* Opens a directory below another one, without a link on the way. */

@@ -274,6 +274,20 @@ static int remove_place(int dir, const struct change_file *f) {
     return is_gone(error) || error == -ENOTEMPTY ? 0 : error;
 }
 
+int change_drop_new(const struct change *c, const struct change_file *f) {
+    char place[32];
+    int dir = c->dirs[f->dir].fd;
+    bool tree = f->step == ADD_TREE;
+    int error = tree                                             ? tree_remove(dir, f->tmp)
+                : f->step == REPLACE && unlinkat(dir, f->tmp, 0) ? -errno
+                                                                 : 0;
+    error = error == -ENOENT ? 0 : error;
+    if (!error && tree && place_len(f) && journal_file(change_prefix(c), PLACE, place) &&
+        unlinkat(dir, place, AT_REMOVEDIR) && errno != ENOENT)
+        error = -errno;
+    return error;
+}
+
 static int take_tree_back(struct change *c, struct change_file *f) {
     int dir = c->dirs[f->dir].fd;
     const char *name;
