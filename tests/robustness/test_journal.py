@@ -387,35 +387,12 @@ def unremovable(path: Path) -> Path:
     return path
 
 
-def as_the_mail_user(place: Installation, call: Callable[[], int]) -> int:
-    """Make a call as the domain's owner."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(place.gid)
-            os.setuid(place.uid)
-            os._exit(call())
-        finally:
-            os._exit(255)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-@pytest.fixture
-def as_owner(place: Installation) -> Callable[[Callable[[], int]], int]:
-    if os.geteuid() != 0 or not place.uid:
-        pytest.skip("only root can be another user, too")
-    place.top.parent.chmod(0o755)
-    place.top.chmod(0o755)
-    place.home.chmod(0o755)
-    return lambda call: as_the_mail_user(place, call)
-
-
 @pytest.mark.parametrize("name", ["add_user", "del_user"])
 @pytest.mark.parametrize("who", ["root", "owner"])
 def test_what_could_not_be_removed_is_in_nobodys_way(
-    place: Installation, as_owner: Callable[[Callable[[], int]], int], name: str, who: str
+    place: Installation, name: str, who: str
 ) -> None:
+    place.let_the_owner_in()
     scenario = NAMED[name]
     expected = done(place, scenario)
     place.lay_out(scenario)
@@ -426,7 +403,7 @@ def test_what_could_not_be_removed_is_in_nobodys_way(
         assert scenario.call(place) == 0
         assert not left.exists()
     else:
-        assert as_owner(lambda: scenario.call(place)) == 0
+        assert place.as_owner(lambda: scenario.call(place)) == 0
     state = place.state()
     kept = {path: what for path, what in state.items() if f"/.tmp::{user}" not in path}
     assert kept == expected, difference(kept, expected)
@@ -459,12 +436,13 @@ def test_a_directory_elsewhere_that_is_not_to_be_removed(place: Installation) ->
 
 @pytest.mark.parametrize("name", ["del_user, elsewhere", "set_user_quota, elsewhere"])
 def test_a_directory_elsewhere_that_the_mail_user_does_not_get_to(
-    place: Installation, as_owner: Callable[[Callable[[], int]], int], name: str
+    place: Installation, name: str
 ) -> None:
+    place.let_the_owner_in()
     interrupted(place, NAMED[name], 1)
     (place.qmail / "srv").chmod(0o700)
     os.chown(place.qmail / "srv", 0, 0)
-    assert as_owner(lambda: lib.vpx_set_flags(b"bob", b"ex.com", 0)) == 0
+    assert place.as_owner(lambda: lib.vpx_set_flags(b"bob", b"ex.com", 0)) == 0
     assert [path for path in beside(place) if "ex.com" in path] == []
 
 
