@@ -307,42 +307,82 @@ def test_two_calls_in_a_row_fail(place: Installation, scenario: Scenario) -> Non
     torture.tell(f"two at {point - 1:,} places, of which {told:,} told")
 
 
-DECIDED = "/.tmp:ready", "/.new:ready"
+HALF_WAY = {
+    "alias_del_domain": ("/.new:ready", 1),
+    "del_user, freed places": ("/.tmp:ready", 1),
+    "add_domain": ("/.tmp:ready", 1),
+    "add_users": ("/ex.com/0/dan3", 0),
+    "add_user": ("/.tmp:vpasswd.cdb", 0),
+}
+"""What is there when a call is killed half way, and how often it has been made in the end."""
+
+by_half_way = pytest.mark.parametrize(
+    "scenario", [pytest.param(each, id=each.name) for each in SCENARIOS if each.name in HALF_WAY]
+)
+
+
+def kill_once(place: Installation, call: Callable[[], int], there: str) -> int:
+    """Kill a call once it has made what ends so; return the point."""
+    point = -1
+
+    def judge(call: strike.Call) -> int:
+        nonlocal point
+        point += call.changes
+        made = call.changes and any(path.endswith(there) for path in place.tree())
+        return strike.KILL if made else 0
+
+    assert strike.run(call, judge).code is None
+    return point
+
+
+def half_way(place: Installation, scenario: Scenario) -> tuple[References, int, tuple[int]]:
+    """Return where the call is to be killed, and how often it has been made in the end."""
+    references, (there, times) = References(place, scenario), HALF_WAY[scenario.name]
+    place.lay_out(scenario)
+    return references, kill_once(place, lambda: scenario.call(place), there), (times,)
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize(
-    "scenario",
-    [
-        pytest.param(each, id=each.name)
-        for each in SCENARIOS
-        if each.name in ("alias_del_domain", "del_user, freed places", "add_domain")
-    ],
-)
-def test_what_was_decided_is_done_after_an_error(place: Installation, scenario: Scenario) -> None:
-    """A call that is to complete a change fails, too: the next one completes it all the same."""
-    references = References(place, scenario)
+@by_half_way
+def test_the_repair_meets_an_error(place: Installation, scenario: Scenario) -> None:
+    """A call that is to complete or undo a change fails, too: the next one does it all the same."""
+    references, half, times = half_way(place, scenario)
     step = torture.step(23 if torture.SANITIZED else 7)
-    decided, point, reached = 0, 0, True
-    while not decided or not any(path.endswith(DECIDED) for path in place.tree()):
-        place.lay_out(scenario)
-        assert strike.run(lambda: scenario.call(place), killing(decided)).code is None
-        decided += 1
+    point, reached = 0, True
     while reached:
         for error in ERRNOS if step == 1 else (errno.EIO,):
             if error == errno.EACCES:  # what may not be removed keeps nobody from the rest
                 continue
             where = f"{errno.errorcode[error]} at {point} of the repair"
             place.lay_out(scenario)
-            strike.run(lambda: scenario.call(place), killing(decided - 1))
+            assert strike.run(lambda: scenario.call(place), killing(half)).code is None
             judge = Failing(point, error)
             outcome = strike.run(lambda: struck(place, scenario), judge)
             reached = judge.left <= 0
             assert (outcome.code is None, outcome.left) == (False, False), where
             place.settle()
-            references.check(place, where, times=(1,))
+            references.check(place, where, times=times)
         point += step
     torture.tell(f"an error at {point // step - 1} places, nothing lost")
+
+
+@pytest.mark.torture
+@by_half_way
+def test_the_repair_is_killed(place: Installation, scenario: Scenario) -> None:
+    references, half, times = half_way(place, scenario)
+    step = torture.step(17 if torture.SANITIZED else 5)
+    point, last = 0, False
+    while not last:
+        where = f"killed at {point} of the repair"
+        place.lay_out(scenario)
+        assert strike.run(lambda: scenario.call(place), killing(half)).code is None
+        outcome = strike.run(lambda: struck(place, scenario), killing(point))
+        last = outcome.code is not None
+        references.check_readers(place, where)
+        place.settle()
+        references.check(place, where, times=times)
+        point += step
+    torture.tell(f"killed at {point // step - 1} places, nothing lost")
 
 
 def struck(place: Installation, scenario: Scenario) -> int:
