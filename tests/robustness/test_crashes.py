@@ -9,7 +9,7 @@ import errno
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from tests.robustness.installations import (
     Tree,
     difference,
     make_users,
+    settle_domain,
     to_be_struck,
     whole,
 )
@@ -106,9 +107,16 @@ class References:
             for path, what in state.items()
         }
 
-    def check(self, place: Installation, where: str, *, times: tuple[int, ...]) -> int:
+    def check(
+        self,
+        place: Installation,
+        where: str,
+        *,
+        times: tuple[int, ...],
+        stays: Collection[str] = (),
+    ) -> int:
         """Check that it is one of those states; return how often the call was made."""
-        state = self._state(place)
+        state = {path: what for path, what in self._state(place).items() if path not in stays}
         without = {path: what for path, what in state.items() if path not in self.scenario.left}
         for made in times:
             if self.states[made] in ([state] if 2 in times else [state, without]):
@@ -392,6 +400,81 @@ def struck(place: Installation, scenario: Scenario) -> int:
     if scenario.name == "add_domain":
         return lib.vpx_del_domain(b"none.org")
     return lib.vpx_rebuild(b"ex.com")
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(each, id=each.name)
+        for each in SCENARIOS
+        if each.name == "alias_del_domain" or "domain" not in each.name
+    ],
+)
+def test_killed_as_root_the_owner_goes_on(place: Installation, scenario: Scenario) -> None:
+    """Some of what root made the owner may not remove: it stays, and is in nobody's way."""
+    place.let_the_owner_in()
+    references = References(place, scenario)
+    step = torture.step(29 if torture.SANITIZED else 11)
+    point, last = 0, False
+    while not last:
+        where = f"killed at {point}"
+        place.lay_out(scenario)
+        last = strike.run(lambda: scenario.call(place), killing(point)).code is not None
+        assert place.as_owner(lambda: settle_domain(b"ex.com")) == 0, where
+        references.check_readers(place, where)
+        assert not any(path.endswith(":ready") for path in place.tree()), where
+        if any("/.adding:" in path for path in place.tree()):  # it goes with root's next call
+            place.settle()
+        made = references.check(place, where, times=(1, 0), stays=what_stays(place))
+        assert made or not last
+        point += step
+    torture.tell(f"killed at {point // step - 1} places, nothing lost")
+
+
+def what_stays(place: Installation) -> set[str]:
+    """Return what the domains' owner may not remove."""
+    tree = place.tree()
+    begun = {path for path in tree if "/.tmp::" in path}
+    assert not begun or any(tree[path][1] != place.uid for path in begun)
+    # Emptied: it stands in a directory of root's.
+    elsewhere = {path for path in tree if path.startswith("/qmail/srv/alice")}
+    return begun | elsewhere if len(elsewhere) == 1 else begun
+
+
+@pytest.mark.parametrize("killed", ["root", "the owner"])
+def test_what_add_users_left_goes_with_the_next_call_of_the_same_user(
+    together: Installation, killed: str
+) -> None:
+    """Until then the other can't add a user whose directory is there."""
+    scenario = next(each for each in SCENARIOS if each.name == "add_users")
+
+    def as_it_was(call: Callable[[], int]) -> int:
+        return call() if killed == "root" else together.as_owner(call)
+
+    def as_the_other(call: Callable[[], int]) -> int:
+        return together.as_owner(call) if killed == "root" else call()
+
+    def add_users() -> int:
+        if killed == "the owner":
+            together.be_the_owner()
+        return scenario.call(together)
+
+    def add(name: bytes) -> int:
+        return lib.vpx_add_user(name, b"ex.com", b"secret-2", b"", 0)
+
+    with together.used():
+        together.let_the_owner_in()
+        together.lay_out(scenario)
+        kill_once(together, add_users, "/ex.com/0/dan3")
+        assert as_the_other(lambda: settle_domain(b"ex.com")) == 0
+        assert as_the_other(lambda: add(b"dan0")) == Code.VA_EXIST_U_DIR
+        assert as_the_other(lambda: add(b"dan4")) == 0
+        assert (together.domain / "dan0").exists()
+        assert as_it_was(lambda: settle_domain(b"ex.com")) == 0
+        assert is_settled(together.tree())
+        assert [path.name for path in together.domain.rglob("dan*")] == ["dan4"]
+        assert as_the_other(lambda: add(b"dan0")) == 0
 
 
 @pytest.mark.parametrize(

@@ -628,6 +628,23 @@ def test_as_the_domain_s_owner(mail: Home) -> None:
     assert snapshot(directory(mail)) == snapshot(directory(mail, "two.com"))
 
 
+@staging
+def test_the_domain_s_owner_goes_on_beside_root(
+    mail: Home, half_way: subprocess.Popen[str]
+) -> None:
+    """What root makes meanwhile is in nobody's way."""
+    api.add_user("alice", "one.com", PASSWORD)
+    change = "api.set_password('alice', 'one.com', 's3cret-PW-2')"
+    assert said_as(mail, 89, change) == "None"
+    assert api.authenticate("alice", "one.com", "s3cret-PW-2")
+    assert len(staged(mail)) == 1
+    half_way.communicate("\n")
+    assert half_way.returncode == 0
+    assert said_as(mail, 89, change) == "None"
+    assert len(list(api.users("one.com"))) == 121
+    assert not staged(mail)
+
+
 def test_as_nobody(mail: Home) -> None:
     assert said_as(mail, 65534, "api.add_users('one.com', [('bob', 's3cret-PW')])") == (
         "NotPermitted"
