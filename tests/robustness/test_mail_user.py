@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 import vpopmail_ext as v
-from tests import clib, torture
+from tests import cdb, clib, torture
 from tests.conftest import open_to_all
 from tests.robustness import strike
 from vpopmail_ext import api, checkpassword, chown, doctor
@@ -181,11 +181,30 @@ def victims(home: Any) -> list[str]:
     ]
 
 
+def places_outside(outside: Outside) -> list[Path]:
+    """Return directories that a vpasswd of the mail user's may tell to be a user's."""
+    return [place for each in outside.directories for place in (each, each / "alice")]
+
+
+def elsewhere_told(home: Any) -> Callable[[Path], tuple[str, str]]:
+    """Return what makes a vpasswd, and its cdb, that tells of a directory for all its users."""
+    lines = [line.split(":") for line in domain_file(home, "vpasswd").read_text().splitlines()]
+
+    def tell(directory: Path) -> tuple[str, str]:
+        told = [":".join([*line[:5], str(directory), *line[6:]]) + "\n" for line in lines]
+        text = "".join(told).encode()
+        return text.decode(), cdb.of("vpasswd", text).decode("latin-1")
+
+    return tell
+
+
 @contextmanager
 def attack(home: Any, tmp_path: Path, outside: Outside) -> Iterator[None]:
     baits = home.path / "domains" / "baits"
-    baits.mkdir()
-    os.chown(baits, home.uid, home.gid)
+    own = baits / "own"
+    for directory in (baits, own):
+        directory.mkdir()
+        os.chown(directory, home.uid, home.gid)
     orders = tmp_path / "orders"
     leads_to = [*outside.directories, *outside.files, "/dev/zero", "/proc/self/environ"]
     orders.write_text(
@@ -194,6 +213,9 @@ def attack(home: Any, tmp_path: Path, outside: Outside) -> Iterator[None]:
                 "victims": victims(home),
                 "outside": list(map(str, leads_to)),
                 "planted": outside.hard_links(baits),
+                "domain": str(domain_file(home, "")),
+                "told": list(map(elsewhere_told(home), [own, *places_outside(outside)])),
+                "own": str(own),
             }
         )
     )
