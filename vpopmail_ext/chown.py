@@ -161,8 +161,16 @@ def _stopped_qmail() -> Iterator[None]:
 @contextmanager
 def _locked(directory: int) -> Iterator[None]:
     """Hold the lock that vpopmail takes for a change of assign."""
-    lock = os.open("assign.lock", os.O_RDWR | os.O_CREAT | _AT, 0o600, dir_fd=directory)
+    flags = os.O_RDWR | _AT
+    made = False
     try:
+        lock = os.open("assign.lock", flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
+        made = True
+    except FileExistsError:
+        lock = os.open("assign.lock", flags, dir_fd=directory)
+    try:
+        if made:
+            os.fchmod(lock, 0o600)  # whatever the umask is
         end = time.monotonic() + _LOCK_SECONDS
         while True:
             try:
@@ -351,6 +359,7 @@ def _back_up(directory: int, name: str, owners: Iterator[tuple[str, Ids]]) -> No
         os.mkdir(name, 0o700, dir_fd=directory)
     backup = os.open(name, os.O_RDONLY | os.O_DIRECTORY | _AT, dir_fd=directory)
     try:
+        os.fchmod(backup, 0o700)  # whatever the umask is
         for file in ("assign", "cdb"):
             _write(backup, file, [_read(directory, file)], 0o600)
         # A line each: uid, gid, path.

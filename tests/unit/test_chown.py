@@ -127,6 +127,25 @@ def test_all_is_given(mail: Home, owners: Owners, tmp_path: Path) -> None:
     assert sorted(lines) == sorted([89, 89, str(path)] for path in paths if path != root_s)
 
 
+@pytest.mark.skipif("os.geteuid() != 0", reason="needs root, whom no mode keeps out")
+@pytest.mark.parametrize("umask", [0o777, 0o277, 0o022, 0], ids=oct)
+def test_modes_hold_under_any_umask(mail: Home, owners: Owners, umask: int) -> None:
+    users = mail.qmail / "users"
+    (users / "assign.lock").unlink()
+    before = os.umask(umask)
+    try:
+        backup = Path(chown.chown(*NEW).backup)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (backup, *backup.iterdir())}
+    assert modes == {backup.name: 0o700, "assign": 0o600, "cdb": 0o600, "owners": 0o600}
+    modes = {name: stat.S_IMODE((users / name).stat().st_mode) for name in ("assign.lock", "cdb")}
+    assert modes == {"assign.lock": 0o600, "cdb": 0o644}
+    (users / "assign.lock").chmod(0o640)  # as the administrator has it
+    chown.chown(89, 89)
+    assert stat.S_IMODE((users / "assign.lock").stat().st_mode) == 0o640
+
+
 def test_what_is_of_the_group_alone(mail: Home, owners: Owners) -> None:
     path = mail.path / "etc/vlimits.default"
     twice = mail.path / "etc/password_strength.conf"
