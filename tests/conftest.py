@@ -46,7 +46,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 WANTING = ("needs other users", "needs another user", "needs root", "only root", "needs the Debian")
-WANTING += ("there is one file system", "strace", "seccomp")
+WANTING += ("there is one file system", "strace", "seccomp", "this user may not make devices")
 """What the reasons begin with for which .ci/run is not to leave tests out."""
 left_out: list[str] = []
 

@@ -108,9 +108,12 @@ INSTALLATION = (
     "etc/vlimits.default etc/password_strength.conf etc/defaultdomain domains/.dir-control"
 )
 OF_DOMAIN = "vpasswd vpasswd.cdb .vpasswd.lock .dir-control .qmailadmin-limits .qmail-default"
+OF_DOMAIN += " .dir_control_free .dir_control_free.lock"
 OF_DOMAIN += " .qmail-info alice/lastauth alice/Maildir/maildirsize alice/Maildir alice"
 OF_QMAIL = "users/assign users/cdb users/assign.lock"
 OF_QMAIL += " control/rcpthosts control/virtualdomains control/locals control/rcpthosts.lock"
+OF_QMAIL += " control/morercpthosts control/morercpthosts.cdb"
+OF_QMAIL += " control/virtualdomains.lock control/locals.lock"
 PLACES = {
     **{f"home/{name}": "{home}/" + name for name in INSTALLATION.split()},
     **{f"domain/{name}": "{home}/domains/" + DOMAIN + "/" + name for name in OF_DOMAIN.split()},
@@ -166,6 +169,7 @@ SAID = {
     "domain/vpasswd.cdb": {"passwd": ILLEGAL, "set_user_quota": NO_USER, "add_user": NO_UPDATE},
     "domain/.vpasswd.lock": dict.fromkeys(_CHANGES, NO_UPDATE),
     "domain/.dir-control": {"add_user": NO_UPDATE},
+    "domain/.dir_control_free.lock": {"add_user": NO_UPDATE},
     "domain/.qmailadmin-limits": dict.fromkeys(("passwd", "add_user"), NO_LIMITS),
     "domain/.qmail-info": {"alias_add": "Could not open dot qmail file"},
     "qmail/users/assign": dict.fromkeys(_DOMAINS, NO_ASSIGN),
@@ -175,12 +179,9 @@ SAID = {
     "qmail/control/virtualdomains": dict.fromkeys(_DOMAINS, NO_UPDATE),
     "qmail/control/locals": dict.fromkeys(_DOMAINS, NO_UPDATE),
     "qmail/control/rcpthosts.lock": dict.fromkeys(_DOMAINS, NO_UPDATE),
-}
-# An empty file would do there, or none.
-SOUND_WITH_HOLE = {
-    "domain/.vpasswd.lock",
-    "qmail/users/assign.lock",
-    "qmail/control/rcpthosts.lock",
+    "qmail/control/virtualdomains.lock": dict.fromkeys(_DOMAINS, NO_UPDATE),
+    "qmail/control/locals.lock": dict.fromkeys(_DOMAINS, NO_UPDATE),
+    "qmail/control/morercpthosts": dict.fromkeys(_DOMAINS, NO_UPDATE),
 }
 
 
@@ -188,6 +189,9 @@ def expected(place: str, kind: Callable[[Path], None], devices: bool) -> dict[st
     """What is said by which calls; `devices`: whether the file system lets them be opened."""
     texts = SAID.get(place, NONE)
     is_lock = place.endswith(".lock")
+    if place == "domain/.dir_control_free":  # of which no size is no place
+        of_size = {hole: NO_UPDATE, loop: ILLEGAL, link_to_device: ILLEGAL}
+        return {"add_user": of_size.get(kind, SUCCESS)}
     if kind is hole:
         if place == "domain/vpasswd.cdb":  # nobody is in it
             return {"passwd": ILLEGAL, "set_user_quota": NO_USER, "add_user": SUCCESS}
@@ -203,10 +207,19 @@ def expected(place: str, kind: Callable[[Path], None], devices: bool) -> dict[st
     return texts
 
 
+def have_it_used(home: Any, directory: Path) -> None:
+    """Have the next user come into a freed place, and the next domain into morercpthosts."""
+    free = directory / ".dir_control_free"
+    free.write_text("7\n")
+    os.chown(free, home.uid, home.gid)
+    with (home.qmail / "control/rcpthosts").open("a") as hosts:
+        hosts.writelines(f"{number}.example.org\n" for number in range(50))
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_no_file(home: Any, place: str, kind: Callable[[Path], None]) -> None:
-    populate(home)
+    have_it_used(home, populate(home))
     path = Path(PLACES[place].format(home=home.path, qmail=home.qmail))
     moved = path.with_name("moved")
     if os.path.lexists(path):
