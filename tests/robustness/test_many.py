@@ -232,8 +232,39 @@ def add_many(n):
     for name, _ in users:
         v.vpopmail_del_user(name, "one.com")
 
+def ask(function, *arguments):
+    try:
+        return function(*arguments)
+    except errors.VpopmailError:
+        return None
+
+def sign_in_and_note(n):
+    found = ask(api.sign_in, f"u{n % 10}@one.com", "password" if n % 3 else "wrong")
+    if found:
+        ask(api.set_last_auth, found, f"192.0.2.{n % 256}")
+        ask(api.last_auth, found)
+
+def list_users(n):
+    users = api.users("one.com")
+    return next(users, None) if n % 2 else list(users)  # of some the rest is let go of
+
+def auth_many(n):
+    asked = [(f"u{n % 9}", "one.com", "password"), ("nobody", "one.com", "password")]
+    answers = v.auth_many(asked, threads=1 + n % 2)
+    return next(answers) if n % 3 == 0 else list(answers)
+
 kinds = [
     add_many,
+    sign_in_and_note,
+    list_users,
+    auth_many,
+    # u9 is no user's name.
+    lambda n: ask(api.set_flags, f"u{n % 10}", "one.com", n % 16),
+    lambda n: ask(api.set_limits, "two.com" if n % 3 else "no.com", api.Limits(maxaliases=n % 99)),
+    lambda n: ask(api.limits, "two.com"),
+    lambda n: ask(api.set_alias, f"b{n % 9}", "two.com", ["&a@example.com"] * (n % 4)),
+    lambda n: ask(api.remove_alias_line, f"b{n % 9}", "two.com", "&a@example.com"),
+    lambda n: ask(api.rebuild, "one.com" if n % 3 else "no.com"),
     lambda n: v.vpopmail_auth_user(f"u{n % 9}", "one.com", "password"),
     lambda n: v.vpopmail_auth_user("nobody", "one.com", "password"),
     lambda n: v.vpopmail_auth_user("nobody", "no.com", "password"),
@@ -287,6 +318,16 @@ mallinfo = ctypes.CDLL(None).mallinfo2
 mallinfo.restype = Allocated
 
 def look():
+    # The copies of files that are kept in memory are there, and of the same files.
+    for n in range(9):
+        v.vpopmail_add_user(f"u{n}", "one.com", "password")
+        v.vpopmail_set_user_quota(f"u{n}", "one.com", "1M")
+        ask(api.set_flags, f"u{n}", "one.com", 0)
+    v.vpopmail_alias_del_domain("two.com")
+    for name in ("alias.com", "three.com"):
+        v.vpopmail_del_domain(name)
+    for n in range(20):
+        v.vpopmail_auth_user("u0", "one.com", "password")
     # A thread that was joined is listed for a moment more.
     end = time.monotonic() + 10
     while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < end:
