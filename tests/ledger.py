@@ -41,6 +41,8 @@ SUCCESS, EXISTS, MISSING = "Success", "Username exists", "User does not exist"
 DOMAIN_EXISTS, NO_DOMAIN = "Domain already exists", "Domain does not exist"
 ILLEGAL = "Illegal username"
 NO_LINE = "Alias does not exist or has no such line"
+TEMPORARY = (".tmp:", ".new:", ".adding:")
+"""What names begin with that are there only while a change is made."""
 UNSURE = "unsure"
 """What a book says of a call on what is contended that a kill has interrupted."""
 ALREADY = {
@@ -88,6 +90,7 @@ class Ledger:
     """Which of them it was about to add or delete when it was killed."""
     calls: int = 0
     slowest: float = 0
+    """Seconds of the call that took the longest; one that a kill has interrupted does not count."""
 
     def enter(self, function: str, arguments: Sequence[Any]) -> None:
         """Enter a call that has succeeded."""
@@ -158,8 +161,9 @@ class Worker:
         self.book = path.open("a", buffering=1)
         asked = None
         for line in lines:
-            function, arguments, _, text = entry = json.loads(line)
+            function, arguments, _, text, *seconds = entry = json.loads(line)
             self.ledger.calls += bool(text)
+            self.ledger.slowest = max(self.ledger.slowest, *seconds, 0)
             if text == SUCCESS:
                 self.ledger.enter(function, arguments)
             if text == UNSURE:
@@ -214,10 +218,11 @@ class Worker:
         self.write(name, arguments, wanted, "")
         started = time.monotonic()
         text = call(function, *arguments)
-        self.ledger.slowest = max(self.ledger.slowest, time.monotonic() - started)
+        seconds = round(time.monotonic() - started, 3)
+        self.ledger.slowest = max(self.ledger.slowest, seconds)
         self.ledger.calls += 1
         assert wanted in (None, text), (name, arguments, text)
-        self.write(name, arguments, wanted, text)
+        self.write(name, arguments, wanted, text, seconds)
         if text == SUCCESS:
             self.ledger.enter(name, arguments)
         return text
@@ -499,7 +504,8 @@ def check(home: Place, ledgers: list[Ledger], shared: Sequence[str] = SHARED) ->
     for domain in real:
         check_aliases(domain, ledgers, lines if domain == shared[0] else [])
     tops = home.path / "domains", home.qmail / "users", home.qmail / "control"
-    assert [path for top in tops for path in top.rglob("*tmp*") if path.is_file()] == []
+    there = [path for top in tops for path in top.rglob("*")]
+    assert [path for path in there if path.name.startswith(TEMPORARY)] == []
 
 
 def check_domains(home: Place, real: set[str], names: set[str]) -> None:

@@ -123,7 +123,11 @@ def ledgers(place: Place, books: Path) -> list[Ledger]:
 
 def told(books: list[Ledger], seconds: float) -> str:
     calls = sum(ledger.calls for ledger in books)
-    return f"{PROCESSES} processes of {THREADS} threads, {calls} changes in {seconds:g} s"
+    slowest = max(ledger.slowest for ledger in books)
+    return (
+        f"{PROCESSES} processes of {THREADS} threads, {calls} changes in {seconds:g} s, "
+        f"none took longer than {slowest:.1f} s"
+    )
 
 
 @pytest.mark.torture
