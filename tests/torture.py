@@ -16,6 +16,7 @@ import json
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ FACTOR = float(os.environ.get("VPOPMAIL_TEST_TORTURE") or 0) / (10 if SANITIZED 
 
 figures: dict[str, list[str]] = {}
 """By test: what is shown at the end of `make torture`."""
+counted: Counter[str] = Counter()
 
 
 def amount(short: float, long: float) -> float:
@@ -41,10 +43,19 @@ def step(short: int) -> int:
     return max(1, round(1 / FACTOR)) if FACTOR else short
 
 
+def _running() -> str:
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0].split("/")[-1]
+
+
 def tell(figure: str) -> None:
     """Have a line shown at the end of `make torture`."""
-    test = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" ")[0].split("/")[-1]
-    figures.setdefault(test, []).append(figure)
+    figures.setdefault(_running(), []).append(figure)
+
+
+def count(things: str) -> None:
+    """Have shown how often this was called by a test, which is how many things it tried."""
+    counted[_running()] += 1
+    figures[_running()] = [f"{counted[_running()]:,} {things}"]
 
 
 # --- what was done --------------------------------------------------------------------------------
@@ -67,21 +78,36 @@ def _of_the_library() -> str:
     return digest(sorted([*library.glob("*.[ch]"), *library.glob("include/*.h")]))
 
 
+def _with_python(before: str, sources: Iterable[Path]) -> str:
+    told = hashlib.sha256(before.encode())
+    for source in sources:
+        told.update(ast.unparse(ast.parse(source.read_text())).encode())  # without comments
+    return told.hexdigest()[:16]
+
+
 @cache
 def _of_chown() -> str:
-    told = hashlib.sha256(_of_the_library().encode())
-    for name in ("chown.py", "users_cdb.py"):
-        source = (TOP / "vpopmail_ext" / name).read_text()
-        told.update(ast.unparse(ast.parse(source)).encode())  # without comments
-    return told.hexdigest()[:16]
+    package = TOP / "vpopmail_ext"
+    return _with_python(_of_the_library(), [package / "chown.py", package / "users_cdb.py"])
+
+
+@cache
+def _of_the_package() -> str:
+    binding = digest(sorted((TOP / "csrc/binding").glob("*.[ch]")))
+    package = sorted((TOP / "vpopmail_ext").rglob("*.py"))
+    return _with_python(_of_the_library() + binding, package)
 
 
 def code(test: str) -> str:
     """Return the digest of what a test tries: of the library, its programs are not in it.
 
-    With those of chown it is that of what does the work, too.
+    With those of chown it is that of what does the work, too; with those of any values and any
+    bytes, that of the binding and of all that is Python.
     """
-    return _of_chown() if "chown" in test.rpartition("::")[2] else _of_the_library()
+    file, _, name = test.split("/")[-1].partition("::")
+    if file in ("test_any_values.py", "test_any_bytes.py"):
+        return _of_the_package()
+    return _of_chown() if "chown" in name else _of_the_library()
 
 
 class Entry(TypedDict):

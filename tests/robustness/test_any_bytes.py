@@ -80,12 +80,14 @@ def compiled_by_the_library(assign: bytes) -> bytes:
 @example(b"+a-:a:89:89:/a:-:")
 @example(b"+a-:a:89:89:/a:-::\n.\n+b-:b:89:89:/b:-::\n")
 def test_assign_is_compiled_as_the_library_does(assign: bytes) -> None:
+    torture.count("files")
     assert users_cdb.compile_assign(assign) == compiled_by_the_library(assign)
 
 
 @SEVERAL
 @given(ASSIGN)
 def test_of_assign_nothing_but_owners_is_given(assign: bytes) -> None:
+    torture.count("files")
     given, count = users_cdb.give(assign, (89, 89), (7, 8))
     before, after = assign.split(b"\n"), given.split(b"\n")
     changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
@@ -116,6 +118,7 @@ def test_of_assign_nothing_but_owners_is_given(assign: bytes) -> None:
 @example(b"\0\0")
 @example(b"\xff@\xfe\0\xfd\0")
 def test_what_checkpassword_is_given(data: bytes) -> None:
+    torture.count("inputs")
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.seek(0)
@@ -155,6 +158,7 @@ ROWS = st.builds(
 @example(b"address\n" + b"x" * 200_000)
 def test_a_file_to_import(data: bytes) -> None:
     """Each row is a user's or is refused with its line, or the file is none to import."""
+    torture.count("files")
     refused: many.Refused = []
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)

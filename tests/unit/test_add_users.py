@@ -152,6 +152,7 @@ def test_any_batch_gives_what_one_after_the_other_does(
     there = {user.name for user in first}
     batch = [user for user in batch if user.name not in there]
     assume(batch or not REAL)
+    torture.count("batches of up to 12")
     before = vpopmail_ext.info()
     with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
         home = compiled_in_home() if REAL else scratch_home(Path(scratch))
