@@ -117,4 +117,5 @@ trap 'kill "$beside"; exit 130' INT TERM
 echo "The sanitizers' tests go on beside it; what they say follows."
 wait "$beside" || status=$?
 cat "$told"
+echo "It took $SECONDS s."
 exit "$status"
