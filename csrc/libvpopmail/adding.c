@@ -31,7 +31,9 @@ static int make_own(const struct store *s, struct adding *a) {
     for (unsigned int n = 0; fd == -EEXIST && n < UINT32_MAX; n++) {
         (void)snprintf(a->name, sizeof a->name, "%u", n);
         fd = dir_make(in, a->name, KEEP_OWNER, 0, &made);
-        if (fd >= 0 && !made) {
+        /* Another's is there, which we may not open. */
+        bool taken = !made && faccessat(in, a->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+        if (!made && (fd >= 0 || taken)) {
             fd_close(fd);
             fd = -EEXIST;
         }
@@ -294,6 +296,7 @@ int adding_clear(const struct store *s) {
     DIR *list = in < 0 ? NULL : fdopendir(in);
     if (!list) {
         fd_close(in);
+        (void)unlinkat(s->dir, ADDING, AT_REMOVEDIR); /* root's, which was not given away yet */
         return is_final(in) ? 0 : in < 0 ? in : -ENOMEM;
     }
     while (!error && (entry = dir_next(list, &error))) {

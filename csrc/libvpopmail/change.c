@@ -227,7 +227,7 @@ int change_tree(struct change *c, int dir, struct span place, const char *name, 
     if (!f)
         return error;
     int fd = dir_make(dir, f->tmp, uid, gid, &made);
-    if (!made && (fd >= 0 || fd == -ELOOP)) {
+    if (!made && (fd >= 0 || fd == -ELOOP || fd == -EACCES)) {
         fd_close(fd);
         fd = change_make_way(dir, f->tmp);
         fd = fd ? fd : dir_make(dir, f->tmp, uid, gid, &made);

@@ -378,27 +378,28 @@ def test_a_journal_is_read_in_bounded_memory(place: Installation) -> None:
 # --- what is in the way ---------------------------------------------------------------------------
 
 
-def unremovable(path: Path) -> Path:
+def unremovable(path: Path, mode: int) -> Path:
     """Make a directory that the mail user can't remove, as a repair of his leaves it."""
     (path / "below").mkdir(parents=True)
     for each in (path / "below", path):
         os.chown(each, 0, 0)
-        each.chmod(0o755)
+        each.chmod(mode)
     return path
 
 
 @pytest.mark.parametrize("name", ["add_user", "del_user"])
 @pytest.mark.parametrize("who", ["root", "owner"])
+@pytest.mark.parametrize("mode", [0o755, 0o700])
 def test_what_could_not_be_removed_is_in_nobodys_way(
-    place: Installation, name: str, who: str
+    place: Installation, name: str, who: str, mode: int
 ) -> None:
     place.let_the_owner_in()
     scenario = NAMED[name]
     expected = done(place, scenario)
     place.lay_out(scenario)
     user = "dave" if name == "add_user" else "alice"
-    left = unremovable(place.domain / f".tmp::{user}")
-    unremovable(place.domain / f".tmp::{user}:")
+    left = unremovable(place.domain / f".tmp::{user}", mode)
+    unremovable(place.domain / f".tmp::{user}:", mode)
     if who == "root":
         assert scenario.call(place) == 0
         assert not left.exists()

@@ -646,6 +646,27 @@ def test_the_domain_s_owner_goes_on_beside_root(
     assert not staged(mail)
 
 
+@staging
+def test_the_domain_s_owner_adds_many_beside_root(
+    mail: Home, half_way: subprocess.Popen[str]
+) -> None:
+    api.add_user("carol", "one.com", PASSWORD)
+    assert said_as(mail, 89, "api.add_users('one.com', [('alice', 's3cret-PW')])") == "1"
+    half_way.kill()
+    half_way.wait()
+    assert said_as(mail, 89, "api.add_users('one.com', [('bob', 's3cret-PW')])") == "1"
+    assert len(staged(mail)) == 1
+    api.rebuild("one.com")
+    assert not staged(mail)
+
+
+@staging
+def test_root_was_killed_before_it_gave_the_directory_away(mail: Home) -> None:
+    (directory(mail) / ".adding:").mkdir(mode=0o700)
+    assert said_as(mail, 89, "api.add_users('one.com', [('alice', 's3cret-PW')])") == "1"
+    assert not (directory(mail) / ".adding:").exists()
+
+
 def test_as_nobody(mail: Home) -> None:
     assert said_as(mail, 65534, "api.add_users('one.com', [('bob', 's3cret-PW')])") == (
         "NotPermitted"
