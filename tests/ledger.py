@@ -355,7 +355,9 @@ class Worker:
         self.call(set_limits, name, self.random.randrange(1000), wanted=SUCCESS)
         if self.random.random() < 0.5:
             for alias in ("info", "sales"):
-                self.call(v.vpopmail_alias_add, alias, name, "&a@example.com", wanted=SUCCESS)
+                # Each line is another one: what is there once has not been added before.
+                line = f"&{self.random.random()}@example.com"
+                self.call(v.vpopmail_alias_add, alias, name, line, wanted=SUCCESS)
         else:
             self.call(v.vpopmail_alias_del_domain, name, wanted=SUCCESS)
 

@@ -296,7 +296,8 @@ int adding_clear(const struct store *s) {
     DIR *list = in < 0 ? NULL : fdopendir(in);
     if (!list) {
         fd_close(in);
-        (void)unlinkat(s->dir, ADDING, AT_REMOVEDIR); /* root's, which was not given away yet */
+        if (in == -EACCES) /* root's, which was not given away yet */
+            (void)unlinkat(s->dir, ADDING, AT_REMOVEDIR);
         return is_final(in) ? 0 : in < 0 ? in : -ENOMEM;
     }
     while (!error && (entry = dir_next(list, &error))) {
