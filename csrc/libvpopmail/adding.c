@@ -50,19 +50,25 @@ static void let_go(struct adding *a) {
     *a = ADDING_NONE;
 }
 
+/* The directory that it stands in is the domain owner's, who could put another one there: what is
+ * made in it, and removed for it, is by name. */
+static bool is_our_own(const struct stat *st) {
+    return st->st_uid == geteuid() && (st->st_mode & 0077) == 0;
+}
+
 /* 1, 0 where another process has it, as the number is its own by now or it removes what it takes
  * for a dead one's, or -errno. */
 static int try_begin(const struct store *s, struct adding *a) {
     struct stat st;
     a->dir = make_own(s, a);
     if (a->dir < 0)
-        return a->dir == -ENOENT ? 0 : a->dir;
+        return a->dir == -ENOENT || a->dir == -EACCES ? 0 : a->dir;
     int error = lock_dir_now(a->dir, &a->lock);
     if (error == -EAGAIN)
         return 0;
     if (!error && fstat(a->dir, &st))
         error = -errno;
-    return error ? error : st.st_nlink > 0;
+    return error ? error : st.st_nlink > 0 && is_our_own(&st);
 }
 
 int adding_begin(const struct store *s, struct adding *a) {
@@ -283,7 +289,7 @@ void adding_undo(const struct store *s, struct adding *a) {
 /* One that this process may have made, and that no living one holds. */
 static bool is_left(int dir) {
     struct stat st;
-    return fstat(dir, &st) == 0 && st.st_uid == geteuid() && flock(dir, LOCK_EX | LOCK_NB) == 0;
+    return fstat(dir, &st) == 0 && is_our_own(&st) && flock(dir, LOCK_EX | LOCK_NB) == 0;
 }
 
 bool adding_is_left(const struct store *s) {

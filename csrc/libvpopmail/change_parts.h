@@ -16,6 +16,7 @@ enum step { REPLACE, REMOVE, ADD_TREE, DROP_TREE };
 /* What tells a file, or a directory, from another one of its name; all zero: there is none. */
 struct identity {
     unsigned long long ino, size, sec, nsec;
+    bool mounted; /* something is, so that nothing can take its place; no other than this by that */
 };
 
 struct change_dir {
@@ -35,7 +36,8 @@ struct change_file {
     char *name, *tmp;
     struct identity old; /* what it replaces or removes; of a new tree its own */
     struct lock lock;
-    bool made; /* the directory that the tree goes to */
+    bool made;   /* the directory that the tree goes to */
+    bool stands; /* the tree that goes could not be set aside */
 };
 
 /* --- change.c -----------------------------------------------------------------------------------
@@ -79,8 +81,9 @@ int change_put_all(struct change *c, bool again);
 int change_make_way(int dir, const char *tmp);
 /* Removes what was set aside, and trees outside; -ENOTEMPTY where it can't. */
 int change_clear_aside(const struct change *c);
-/* Removes trees outside. `again`: one may have been, and another may stand there now. */
-int change_clear_outside(const struct change *c, bool again);
+/* Removes trees where they stand: outside, and what could not be set aside. `again`: one outside
+ * may have been, and another may stand there now. */
+int change_clear_standing(const struct change *c, bool again);
 /* Removes what was made to be put in place. */
 int change_drop_new(const struct change *c, const struct change_file *f);
 /* Takes trees back from where they were put: no file has been replaced yet. */

@@ -209,7 +209,9 @@ static int put_aside(struct change *c, bool again) {
         int error = again ? identity_read(dir, f->name, &now) : 0;
         if (!error && (!again || identity_same(&now, &f->old)))
             error = set_aside(dir, f);
-        if (error)
+        /* overlayfs moves no directory of a lower layer */
+        f->stands = error == -EXDEV || error == -EACCES || error == -EPERM || error == -EBUSY;
+        if (error && !f->stands)
             return error;
     }
     return 0;
@@ -222,20 +224,21 @@ int change_put_all(struct change *c, bool again) {
     return error ? error : put_aside(c, again);
 }
 
-int change_clear_outside(const struct change *c, bool again) {
+int change_clear_standing(const struct change *c, bool again) {
     int error = 0;
     for (size_t i = 0; i < c->count && !error; i++) {
         const struct change_file *f = &c->files[i];
         int dir = c->dirs[f->dir].fd;
         struct identity now;
-        if (f->step != DROP_TREE || dir < 0 || !change_is_outside(c, f->dir))
+        bool outside = change_is_outside(c, f->dir);
+        if (f->step != DROP_TREE || dir < 0 || !(outside || f->stands))
             continue;
-        error = again ? identity_read(dir, f->name, &now) : 0;
-        if (!error && again)
+        error = outside && again ? identity_read(dir, f->name, &now) : 0;
+        if (!error && outside && again)
             error =
                 identity_same(&now, &f->old) ? tree_check(dir, f->name, c->journal.uid) : -ENOENT;
         if (!error)
-            error = tree_remove_of(dir, f->name, c->journal.uid);
+            error = tree_remove_of(dir, f->name, outside ? c->journal.uid : KEEP_OWNER);
         error = error == -ENOENT ? 0 : error;
         if (!error && change_is_elsewhere(c, f->dir))
             error = fd_sync(dir);
@@ -246,11 +249,11 @@ int change_clear_outside(const struct change *c, bool again) {
 /* On one file system it is gone before the journal is. */
 int change_clear_aside(const struct change *c) {
     bool scattered = change_is_scattered(c);
-    int error = change_clear_outside(c, false) ? -ENOTEMPTY : 0;
+    int error = change_clear_standing(c, false) ? -ENOTEMPTY : 0;
     for (size_t i = 0; i < c->count; i++) {
         const struct change_file *f = &c->files[i];
         int dir = c->dirs[f->dir].fd;
-        if (f->step != DROP_TREE || dir < 0 || change_is_outside(c, f->dir))
+        if (f->step != DROP_TREE || dir < 0 || change_is_outside(c, f->dir) || f->stands)
             continue;
         int here = tree_remove(dir, f->tmp);
         if (!here && scattered)
@@ -281,7 +284,7 @@ int change_drop_new(const struct change *c, const struct change_file *f) {
     int error = tree                                             ? tree_remove(dir, f->tmp)
                 : f->step == REPLACE && unlinkat(dir, f->tmp, 0) ? -errno
                                                                  : 0;
-    error = error == -ENOENT ? 0 : error;
+    error = error == -ENOENT || error == -EROFS ? 0 : error; /* none was made */
     if (!error && tree && place_len(f) && journal_file(change_prefix(c), PLACE, place) &&
         unlinkat(dir, place, AT_REMOVEDIR) && errno != ENOENT)
         error = -errno;

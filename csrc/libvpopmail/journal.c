@@ -30,7 +30,8 @@ int identity_read(int dir, const char *name, struct identity *out) {
     bool is_dir = S_ISDIR(st.stx_mode);
     struct statx_timestamp time = is_dir && st.stx_mask & STATX_BTIME ? st.stx_btime : st.stx_mtime;
     *out = (struct identity){st.stx_ino, is_dir ? 0 : st.stx_size,
-                             (unsigned long long)time.tv_sec & INT64_MAX, time.tv_nsec};
+                             (unsigned long long)time.tv_sec & INT64_MAX, time.tv_nsec,
+                             st.stx_attributes & STATX_ATTR_MOUNT_ROOT};
     return 0;
 }
 
@@ -155,6 +156,8 @@ int journal_tell(struct change *c) {
     for (size_t i = 0; i < c->count && !error; i++) {
         struct change_file *f = &c->files[i];
         error = identity_read(c->dirs[f->dir].fd, f->step == ADD_TREE ? f->tmp : f->name, &f->old);
+        if (!error && f->old.mounted) /* it could not be done once it is decided */
+            error = -EBUSY;
         buf_fmt(&text, "%s %zu", words[f->step], f->dir);
         put_identity(&text, &f->old);
         put_name(&text, f->name);
@@ -208,7 +211,7 @@ static bool take_identity(struct span *line, struct identity *out) {
 /* 0 for an error that would be the same at the next try. */
 static int past_mending(int error) {
     return is_gone(error) || error == -EPERM || error == -EACCES || error == -ENOTEMPTY ||
-                   error == -EBUSY
+                   error == -EBUSY || error == -EROFS
                ? 0
                : error;
 }
@@ -398,7 +401,7 @@ static int sweep(const struct change *c) {
 /* Whether nothing that a change has written meets with such an error, at any try. */
 static bool is_nonsense(int error) {
     return error == -EBADMSG || error == -ENAMETOOLONG || error == -EINVAL || error == -EISDIR ||
-           error == -ENOTDIR || error == -ENOTEMPTY || error == -EEXIST || error == -EXDEV;
+           error == -ENOTDIR || error == -ENOTEMPTY || error == -EEXIST;
 }
 
 /* Does what was decided; 1, or 0 where others have changed the first of the files since. */
@@ -412,7 +415,7 @@ static int redo(struct change *c) {
     if (!error)
         error = change_sync_changed(c);
     if (!error)
-        error = past_mending(change_clear_outside(c, true));
+        error = past_mending(change_clear_standing(c, true));
     return error ? error : 1;
 }
 

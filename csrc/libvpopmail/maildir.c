@@ -220,10 +220,11 @@ int maildir_drop(const struct store *s, struct change *c, const char *domain_pat
     } else {
         size_t before = (size_t)((const char *)memrchr(path.data, '/', path.len) - path.data);
         buf_add(&place, path.data, before ? before : 1);
-        /* The tree goes when all else has changed: whether it can is to be known before. */
-        error = faccessat(parent, ".", W_OK | X_OK, AT_EACCESS) ? -errno : 0;
     }
     bool own = !place.len; /* it stands in the domain's directory itself */
+    /* The tree goes when all else has changed: whether it can is to be known before. */
+    if (!own && faccessat(parent, ".", W_OK | X_OK, AT_EACCESS))
+        error = -errno;
     if (!error)
         error = !buf_c(&place) ? -ENOMEM : own ? 0 : change_in(c, parent, place.data, true);
     if (error || own)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import shutil
 import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -445,6 +448,185 @@ def test_a_directory_elsewhere_that_the_mail_user_does_not_get_to(
     os.chown(place.qmail / "srv", 0, 0)
     assert place.as_owner(lambda: lib.vpx_set_flags(b"bob", b"ex.com", 0)) == 0
     assert [path for path in beside(place) if "ex.com" in path] == []
+
+
+@contextmanager
+def mounted(at: Path, *, source: Path | None = None) -> Iterator[None]:
+    """Mount a file system of its own there, or a file."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    what = (source or Path("none"), at, b"tmpfs", 0 if source is None else 4096, None)
+    arguments = [os.fsencode(each) if isinstance(each, Path) else each for each in what]
+    if libc.mount(*arguments):
+        pytest.skip(f"needs root to mount: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield
+    finally:
+        libc.umount2(os.fsencode(at), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("del_user", "domains/ex.com/alice"),
+        ("del_domain", "domains/ex.com"),
+        ("add_domain", "control/virtualdomains"),
+        ("del_user, elsewhere", "srv/alice"),
+    ],
+)
+def test_what_is_a_mount_point_is_told_before_anything_changes(
+    place: Installation, name: str, path: str
+) -> None:
+    scenario = NAMED[name]
+    place.lay_out(scenario)
+    top = place.home if path.startswith("domains") else place.qmail
+    before = place.state()
+    at, copy = top / path, place.top / "copy"
+    shutil.copy(at, copy) if at.is_file() else None
+    with mounted(at, source=copy if at.is_file() else None):
+        if at.is_dir():
+            (at / "Maildir/cur").mkdir(parents=True)
+            for directory in (at, *at.rglob("*")):
+                os.chown(directory, place.uid, place.gid)
+        assert scenario.call(place) != 0
+        assert beside(place) == []
+        assert lib.vpx_rebuild(b"other.com") == 0
+        if name != "add_domain":
+            assert (
+                lib.vpx_add_domain(b"new.org", os.fsencode(place.home), place.uid, place.gid) == 0
+            )
+            assert lib.vpx_del_domain(b"new.org") == 0
+    assert place.state() == before, difference(place.state(), before)
+
+
+def renames_fail(error: int, then: strike.Judge) -> strike.Judge:
+    """Have no directory be set aside, as on overlayfs one of a lower layer."""
+
+    def judge(call: strike.Call) -> int:
+        aside = call.name == "renameat" and "/.tmp::" in call.paths()[1]
+        return error if aside else then(call)
+
+    return judge
+
+
+@pytest.mark.parametrize("name", ["del_user", "del_user, of the hundred", "del_domain"])
+@pytest.mark.parametrize("error", [errno.EXDEV, errno.EACCES, errno.EPERM])
+def test_a_directory_that_can_not_be_set_aside_is_removed(
+    place: Installation, name: str, error: int
+) -> None:
+    scenario = NAMED[name]
+    expected = done(place, scenario)
+    place.lay_out(scenario)
+    outcome = strike.run(lambda: scenario.call(place), renames_fail(error, lambda call: 0))
+    assert outcome.code == 0
+    assert place.state() == expected, difference(place.state(), expected)
+    # The same where it is removed half when the process is killed.
+    for point in range(4):
+        removed = -1
+
+        def kill(call: strike.Call, point: int = point) -> int:
+            nonlocal removed
+            removed += call.name == "unlinkat"
+            return strike.KILL if call.name == "unlinkat" and removed == point else 0
+
+        place.lay_out(scenario)
+        outcome = strike.run(lambda: scenario.call(place), renames_fail(error, kill))
+        assert outcome.code is None
+        assert beside(place)
+
+        def settle() -> int:
+            place.settle()
+            return 0
+
+        outcome = strike.run(settle, renames_fail(error, lambda call: 0))
+        assert outcome.code == 0
+        place.settle()
+        kept = place.state()
+        place.lay_out(scenario)
+        assert scenario.call(place) == 0
+        place.settle()
+        assert kept == place.state(), difference(kept, place.state())
+
+
+def test_a_hashed_directory_of_roots(place: Installation) -> None:
+    """Its owner is told before anything has changed that the directory can't go."""
+    place.let_the_owner_in()
+    assert v.vpopmail_add_user("bobby", "ex.com", "secret-1")
+    hashed = place.domain / "0"
+    hashed.mkdir()
+    (place.domain / "bobby").rename(hashed / "bobby")
+    vpasswd = place.domain / "vpasswd"
+    text = vpasswd.read_text().replace("ex.com/bobby", "ex.com/0/bobby")
+    vpasswd.write_text(text)
+    assert lib.vpx_rebuild(b"ex.com") == 0
+    before = place.state()
+    assert place.as_owner(lambda: lib.vpx_del_user(b"bobby", b"ex.com")) != 0
+    assert place.state() == before, difference(place.state(), before)
+    assert place.as_owner(lambda: lib.vpx_set_flags(b"bob", b"ex.com", 1)) == 0
+
+
+def test_a_directory_elsewhere_that_can_only_be_read(place: Installation) -> None:
+    """Its user has no other quota then; the domain's others are as they were."""
+
+    def judge(call: strike.Call) -> int:
+        written = call.changes and any("/srv/alice/" in path for path in call.paths())
+        return errno.EROFS if written else 0
+
+    scenario = NAMED["set_user_quota, elsewhere"]
+    place.lay_out(scenario)
+    before = place.state()
+    assert strike.run(lambda: scenario.call(place), judge).code != 0
+    assert (
+        strike.run(lambda: lib.vpx_passwd(b"bob", b"ex.com", b"secret-1", False), judge).code == 0
+    )
+    assert strike.run(lambda: lib.vpx_rebuild(b"ex.com"), judge).code == 0
+    assert beside(place) == []
+    after = place.state()
+    changed = {path for path in before if after.get(path) != before[path]}
+    assert changed <= {"/vpopmail/domains/ex.com/vpasswd", "/vpopmail/domains/ex.com/vpasswd.cdb"}
+
+
+# --- where the directories of many users are made -------------------------------------------------
+
+
+def test_another_directory_in_the_place_of_our_own(place: Installation) -> None:
+    """The mail user puts one there before root has opened what it made; nothing is made in it."""
+    scenario = NAMED["add_users"]
+    place.lay_out(scenario)
+    adding = place.domain / ".adding:"
+    planted: list[Path] = []
+
+    def judge(call: strike.Call) -> int:
+        own = adding / "0"
+        opens = call.name == "openat" and call.paths() == [str(own)]
+        if not planted and opens and own.is_dir():
+            own.rename(adding / "root's")
+            own.mkdir(0o777)
+            os.chown(own, place.uid + 1, place.gid)
+            planted.append(own)
+        return 0
+
+    assert strike.run(lambda: scenario.call(place), judge).code == 0
+    assert planted
+    assert os.listdir(planted[0]) == []
+    assert v.vpopmail_auth_user("dan0", "ex.com", "secret-1")
+
+
+def test_what_is_not_ours_yet_or_not_any_more(place: Installation) -> None:
+    """Another's call makes .adding: or removes it at any moment; that is nobody's failure."""
+    scenario = NAMED["add_users"]
+    for point in range(3):
+        place.lay_out(scenario)
+        (place.domain / ".adding:").mkdir(0o700)
+        seen = -1
+
+        def judge(call: strike.Call, point: int = point) -> int:
+            nonlocal seen
+            opens = call.name == "openat" and call.paths()[0].endswith("/.adding:")
+            seen += opens
+            return errno.EACCES if opens and seen == point else 0
+
+        assert strike.run(lambda: scenario.call(place), judge).code == 0, point
+        assert v.vpopmail_auth_user("dan0", "ex.com", "secret-1")
 
 
 def test_a_directory_that_can_not_be_told_of(place: Installation) -> None:

@@ -533,7 +533,7 @@ def test_what_a_batch_of_any_size_has_moved_goes(mail: Home) -> None:
     name = "a" * 64
     api.add_user(name, "one.com", PASSWORD)
     left = directory(mail) / ".adding:/0"
-    left.mkdir(parents=True)
+    left.mkdir(0o700, parents=True)
     (directory(mail) / "moved/Maildir").mkdir(parents=True)
     (left / ":paths").write_text(f"{name}\n" * ((17 << 20) // 65) + "moved\n")
     api.add_user("bob", "one.com", PASSWORD)
@@ -705,7 +705,8 @@ def test_the_place_of_what_was_taken_for_dead_is_another_s(mail: Home) -> None:
     def judge(call: strike.Call) -> int:
         if call.name == "flock" and not held:
             made.rmdir()
-            (made / "bob").mkdir(parents=True)
+            made.mkdir(0o700)
+            (made / "bob").mkdir()
             held.append(os.open(made, os.O_RDONLY))
             fcntl.flock(held[0], fcntl.LOCK_EX)
         return 0
