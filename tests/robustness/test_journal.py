@@ -616,7 +616,9 @@ def test_what_is_not_ours_yet_or_not_any_more(place: Installation) -> None:
     scenario = NAMED["add_users"]
     for point in range(3):
         place.lay_out(scenario)
-        (place.domain / ".adding:").mkdir(0o700)
+        others = place.domain / ".adding:/0"
+        others.mkdir(0o700, parents=True)
+        os.chown(others, place.uid + 1, place.gid)
         seen = -1
 
         def judge(call: strike.Call, point: int = point) -> int:
