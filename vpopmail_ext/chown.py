@@ -161,16 +161,10 @@ def _stopped_qmail() -> Iterator[None]:
 @contextmanager
 def _locked(directory: int) -> Iterator[None]:
     """Hold the lock that vpopmail takes for a change of assign."""
-    flags = os.O_RDWR | _AT
-    made = False
+    lock = os.open("assign.lock", os.O_RDWR | os.O_CREAT | _AT, 0o600, dir_fd=directory)
     try:
-        lock = os.open("assign.lock", flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
-        made = True
-    except FileExistsError:
-        lock = os.open("assign.lock", flags, dir_fd=directory)
-    try:
-        if made:
-            os.fchmod(lock, 0o600)  # whatever the umask is
+        if os.fstat(lock).st_mode & 0o600 != 0o600:  # made just now, with a umask that denies it
+            os.fchmod(lock, 0o600)
         end = time.monotonic() + _LOCK_SECONDS
         while True:
             try:

@@ -243,12 +243,6 @@ static int remove_noted(const struct store *s, const struct noted *n) {
     return error;
 }
 
-/* Another try would find the same: it is gone, or we may not. */
-static bool is_final(int error) {
-    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -EACCES ||
-           error == -EPERM || error == -ENOTEMPTY || error == -EBUSY;
-}
-
 /* As many as there were: it is our own. */
 static int read_paths(int dir, struct buf *text) {
     struct stat st;
@@ -267,10 +261,9 @@ static int undo(const struct store *s, int dir) {
         error = read_noted((struct span){text.data, text.len}, &noted, &count);
     if (!error)
         error = mark_stored(s, noted, count);
-    for (size_t i = 0; i < count && !error; i++) {
-        int here = noted[i].stored ? 0 : remove_noted(s, &noted[i]);
-        error = is_final(here) ? 0 : here;
-    }
+    for (size_t i = 0; i < count && !error; i++)
+        if (!noted[i].stored)
+            error = past_mending(remove_noted(s, &noted[i]));
     if (!error && syncfs(dir))
         error = -errno;
     free(noted);
@@ -304,12 +297,12 @@ int adding_clear(const struct store *s) {
         fd_close(in);
         if (in == -EACCES) /* root's, which was not given away yet */
             (void)unlinkat(s->dir, ADDING, AT_REMOVEDIR);
-        return is_final(in) ? 0 : in < 0 ? in : -ENOMEM;
+        return in < 0 ? past_mending(in) : -ENOMEM;
     }
     while (!error && (entry = dir_next(list, &error))) {
         int dir = entry->d_name[0] == '.' ? -ENOENT : dir_open(in, entry->d_name, false);
-        if (dir < 0 && !is_final(dir))
-            error = dir;
+        if (dir < 0)
+            error = past_mending(dir);
         if (dir >= 0 && is_left(dir)) {
             error = undo(s, dir);
             if (!error)

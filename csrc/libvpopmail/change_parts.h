@@ -115,8 +115,4 @@ static inline bool identity_is_there(const struct identity *id) {
     return id->ino != 0;
 }
 
-static inline bool is_gone(int error) {
-    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
-}
-
 #endif

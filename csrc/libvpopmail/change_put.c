@@ -224,19 +224,25 @@ int change_put_all(struct change *c, bool again) {
     return error ? error : put_aside(c, again);
 }
 
+/* 0 where the tree outside is still the one that goes, and all of it the owner's. */
+static int check_standing(const struct change *c, const struct change_file *f) {
+    int dir = c->dirs[f->dir].fd;
+    struct identity now;
+    int error = identity_read(dir, f->name, &now);
+    if (!error && !identity_same(&now, &f->old))
+        error = -ENOENT;
+    return error ? error : tree_check(dir, f->name, c->journal.uid);
+}
+
 int change_clear_standing(const struct change *c, bool again) {
     int error = 0;
     for (size_t i = 0; i < c->count && !error; i++) {
         const struct change_file *f = &c->files[i];
         int dir = c->dirs[f->dir].fd;
-        struct identity now;
         bool outside = change_is_outside(c, f->dir);
         if (f->step != DROP_TREE || dir < 0 || !(outside || f->stands))
             continue;
-        error = outside && again ? identity_read(dir, f->name, &now) : 0;
-        if (!error && outside && again)
-            error =
-                identity_same(&now, &f->old) ? tree_check(dir, f->name, c->journal.uid) : -ENOENT;
+        error = outside && again ? check_standing(c, f) : 0;
         if (!error)
             error = tree_remove_of(dir, f->name, outside ? c->journal.uid : KEEP_OWNER);
         error = error == -ENOENT ? 0 : error;
@@ -279,16 +285,16 @@ static int remove_place(int dir, const struct change_file *f) {
 
 int change_drop_new(const struct change *c, const struct change_file *f) {
     char place[32];
-    int dir = c->dirs[f->dir].fd;
-    bool tree = f->step == ADD_TREE;
-    int error = tree                                             ? tree_remove(dir, f->tmp)
-                : f->step == REPLACE && unlinkat(dir, f->tmp, 0) ? -errno
-                                                                 : 0;
-    error = error == -ENOENT || error == -EROFS ? 0 : error; /* none was made */
-    if (!error && tree && place_len(f) && journal_file(change_prefix(c), PLACE, place) &&
-        unlinkat(dir, place, AT_REMOVEDIR) && errno != ENOENT)
+    int dir = c->dirs[f->dir].fd, error = 0;
+    if (f->step == REPLACE && unlinkat(dir, f->tmp, 0))
         error = -errno;
-    return error;
+    if (f->step == ADD_TREE)
+        error = tree_remove(dir, f->tmp);
+    if (error && error != -ENOENT && error != -EROFS) /* where none was made */
+        return error;
+    bool has_place =
+        f->step == ADD_TREE && place_len(f) && journal_file(change_prefix(c), PLACE, place);
+    return has_place && unlinkat(dir, place, AT_REMOVEDIR) && errno != ENOENT ? -errno : 0;
 }
 
 static int take_tree_back(struct change *c, struct change_file *f) {

@@ -28,7 +28,7 @@ int NoMakeIndex, OptimizeAddDomain;
 
 /* Whether a directory is not there, or not for us. */
 static bool is_none(int error) {
-    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -EACCES;
+    return is_gone(error) || error == -EACCES;
 }
 
 /* Whether getpwuid_r() says that there is no such user, in one of its ways. */

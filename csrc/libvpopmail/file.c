@@ -29,6 +29,16 @@ void fd_close(int fd) {
     errno = kept;
 }
 
+bool is_gone(int error) {
+    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
+}
+
+int past_mending(int error) {
+    bool lasts = is_gone(error) || error == -EPERM || error == -EACCES || error == -ENOTEMPTY ||
+                 error == -EBUSY || error == -EROFS;
+    return lasts ? 0 : error;
+}
+
 int dir_open(int at, const char *path, bool follow) {
     struct stat st;
     int fd = openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));

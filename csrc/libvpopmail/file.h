@@ -15,6 +15,12 @@
 
 void fd_close(int fd);
 
+/* Whether an error says that there is none, or something else. */
+bool is_gone(int error);
+/* 0 for an error that would be the same at the next try: it is gone, or we may not, or something
+ * else is in the way; what is to be removed or opened after a crash stays as it is then. */
+int past_mending(int error);
+
 /* follow: also a symbolic link to a directory. */
 int dir_open(int at, const char *path, bool follow);
 /* Opens directory NAME, made with mode 0700 and that owner where it is missing. */
@@ -26,7 +32,7 @@ int dir_make_whole(int dir, const char *name, int beside, const char *tmp, uid_t
 struct dirent *dir_next(DIR *list, int *error);
 /* Removes NAME with all below it, from however deep; what is a link goes as a link. */
 int tree_remove(int dir, const char *name);
-/* Likewise, but goes into no directory that is another's: -ELOOP. */
+/* Likewise of a directory, but goes into none that is another's: -ELOOP, as for what is none. */
 int tree_remove_of(int dir, const char *name, uid_t owner);
 /* 0 where the directory NAME and those below are the owner's, -ELOOP where one is another's. */
 int tree_check(int dir, const char *name, uid_t owner);

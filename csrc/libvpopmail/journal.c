@@ -208,14 +208,6 @@ static bool take_identity(struct span *line, struct identity *out) {
            take_number(line, &out->sec) && take_number(line, &out->nsec);
 }
 
-/* 0 for an error that would be the same at the next try. */
-static int past_mending(int error) {
-    return is_gone(error) || error == -EPERM || error == -EACCES || error == -ENOTEMPTY ||
-                   error == -EBUSY || error == -EROFS
-               ? 0
-               : error;
-}
-
 /* 0, -EBADMSG for what no change has written, or -errno. */
 static int load_dir(struct change *c, struct span line) {
     struct identity told, now;

@@ -259,10 +259,6 @@ static bool is_trashed(const char *name) {
     return flags && strchr(flags, 'T');
 }
 
-static bool is_none(int error) {
-    return error == -ENOENT || error == -ENOTDIR || error == -ELOOP;
-}
-
 /* Opens a directory to be listed: 0, with no list where there is none, or -errno. */
 static int list_open(int in, const char *name, DIR **list) {
     int fd = dir_open(in, name, false);
@@ -270,7 +266,7 @@ static int list_open(int in, const char *name, DIR **list) {
     if (*list)
         return 0;
     fd_close(fd);
-    return fd >= 0 ? -ENOMEM : is_none(fd) ? 0 : fd;
+    return fd >= 0 ? -ENOMEM : is_gone(fd) ? 0 : fd;
 }
 
 static int count_part(int folder, const char *part, unsigned long long *bytes,
@@ -309,7 +305,7 @@ static int count_all(int maildir, unsigned long long *bytes, unsigned long long 
         if (entry->d_name[0] != '.' || !strcmp(entry->d_name, ".Trash"))
             continue;
         int folder = dir_open(maildir, entry->d_name, false);
-        error = folder >= 0 ? count_folder(folder, bytes, count) : is_none(folder) ? 0 : folder;
+        error = folder >= 0 ? count_folder(folder, bytes, count) : is_gone(folder) ? 0 : folder;
         fd_close(folder);
     }
     if (list)

@@ -299,17 +299,15 @@ def test_two_calls_in_a_row_fail(place: Installation, scenario: Scenario) -> Non
     references = References(place, scenario)
     all_of_them = torture.step(2) == 1  # else renames alone
     point, told, reached = 0, 0, True
+    place.lay_out(scenario)
+    before = place.tree()
     while reached:
         for error in (errno.ENOSPC, errno.EIO) if all_of_them else (errno.ENOSPC,):
             where = f"{errno.errorcode[error]} at {point} and the next"
-            place.lay_out(scenario)
             judge = Failing(point, error, renames=not all_of_them, calls=2)
             outcome = strike.run(lambda: scenario.call(place), judge)
             reached = judge.left <= 0
-            assert outcome.code is not None, f"{where}: it died"
-            assert not outcome.left, f"{where}: a descriptor is left"
-            made = references.check_left(place, place.tree(), where)
-            assert made or outcome.code != 0, f"{where}: nothing was done"
+            before = references.check_failed(place, outcome, before, where, removal=True)
             told += outcome.code != 0
         point += 1
     torture.tell(f"two at {point - 1:,} places, of which {told:,} told")
@@ -350,6 +348,15 @@ def half_way(place: Installation, scenario: Scenario) -> tuple[References, int, 
     return references, kill_once(place, lambda: scenario.call(place), there), (times,)
 
 
+def repair(
+    place: Installation, scenario: Scenario, half: int, judge: strike.Judge
+) -> strike.Outcome:
+    """Kill the call half way, then strike one that is to complete or undo it."""
+    place.lay_out(scenario)
+    assert strike.run(lambda: scenario.call(place), killing(half)).code is None
+    return strike.run(lambda: struck(place, scenario), judge)
+
+
 @pytest.mark.torture
 @by_half_way
 def test_the_repair_meets_an_error(place: Installation, scenario: Scenario) -> None:
@@ -362,10 +369,8 @@ def test_the_repair_meets_an_error(place: Installation, scenario: Scenario) -> N
             if error == errno.EACCES:  # what may not be removed keeps nobody from the rest
                 continue
             where = f"{errno.errorcode[error]} at {point} of the repair"
-            place.lay_out(scenario)
-            assert strike.run(lambda: scenario.call(place), killing(half)).code is None
             judge = Failing(point, error)
-            outcome = strike.run(lambda: struck(place, scenario), judge)
+            outcome = repair(place, scenario, half, judge)
             reached = judge.left <= 0
             assert (outcome.code is None, outcome.left) == (False, False), where
             place.settle()
@@ -382,10 +387,7 @@ def test_the_repair_is_killed(place: Installation, scenario: Scenario) -> None:
     point, last = 0, False
     while not last:
         where = f"killed at {point} of the repair"
-        place.lay_out(scenario)
-        assert strike.run(lambda: scenario.call(place), killing(half)).code is None
-        outcome = strike.run(lambda: struck(place, scenario), killing(point))
-        last = outcome.code is not None
+        last = repair(place, scenario, half, killing(point)).code is not None
         references.check_readers(place, where)
         place.settle()
         references.check(place, where, times=times)
