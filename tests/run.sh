@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What `make test` does: builds the bundled library into the container's /home/vpopmail, links the module
-# with it, runs pytest there; beside it, in a container of its own, the same once more with
-# AddressSanitizer and UndefinedBehaviorSanitizer, then what has threads, and all traces, under
-# ThreadSanitizer. With arguments for pytest it runs those, plain, then with the first two sanitizers.
+# with it, runs pytest there, then what has threads, and all traces, under ThreadSanitizer; beside it, in a
+# container of its own, all of it once more with AddressSanitizer and UndefinedBehaviorSanitizer. With
+# arguments for pytest it runs those, plain, then with AddressSanitizer and UndefinedBehaviorSanitizer.
 # Usage: tests/run.sh [--integration] PYTHON [PYTEST ARGUMENT…]
 # --integration: what `make test-integration` does instead, tests/integration beside other servers.
 set -euo pipefail
@@ -106,15 +106,13 @@ copy thread
 threads=(robustness/test_threads.py robustness/test_cache.py unit/test_auth_many.py
     unit/test_add_users.py)
 told=$(mktemp) status=0
-(
-    ("${runner[@]}" sanitized "$python") &&
-        ("${runner[@]}" thread "$python" tests/conformance "${threads[@]/#/tests/}" -k "not comparer and not a_killed_process and not test_as_")
-) >"$told" 2>&1 &
+("${runner[@]}" sanitized "$python") >"$told" 2>&1 &
 beside=$!
 trap 'rm -f "$told"' EXIT
 trap 'kill "$beside"; exit 130' INT TERM
 ("${runner[@]}" plain "$python") || status=$?
-echo "The sanitizers' tests go on beside it; what they say follows."
+("${runner[@]}" thread "$python" tests/conformance "${threads[@]/#/tests/}" -k "not comparer and not a_killed_process and not test_as_") || status=$?
+echo "The tests with AddressSanitizer go on beside it; what they say follows."
 wait "$beside" || status=$?
 cat "$told"
 echo "It took $SECONDS s."
