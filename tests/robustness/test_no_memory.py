@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import subprocess
 import sys
@@ -38,3 +40,28 @@ def test_an_allocation_fails(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     torture.tell(ran.stdout.strip())
+
+
+@pytest.mark.skipif(torture.SANITIZED, reason="a sanitizer allocates by itself")
+def test_a_heap_that_does_not_grow_is_no_end() -> None:
+    """Of what is struck: malloc() then takes memory elsewhere, as with a kernel that refuses."""
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    refused = []
+
+    def allocate() -> int:
+        for _ in range(10000):
+            memory = libc.malloc(4000)
+            if not memory:
+                return -1
+            ctypes.memset(memory, 1, 4000)
+        return 0
+
+    def refuse(call: strike.Call) -> int:
+        refused.append(call.name == "brk")
+        return errno.ENOMEM if refused[-1] else 0
+
+    assert strike.run(allocate, refuse) == strike.Outcome(0, False)
+    assert any(refused)
