@@ -190,11 +190,30 @@ def _account(group: Group, domain: Domain) -> Iterator[Finding]:
         yield from _file(group, os.path.join(where, "vpasswd.cdb"), _READ, cure)
         return
     yield _directory(group, where, cure)
-    for name in ("vpasswd", "vpasswd.cdb", ".qmailadmin-limits"):
-        yield from _file(group, os.path.join(where, name), _READ, cure)
-    yield from _file(group, os.path.join(where, ".vpasswd.lock"), _READ | _WRITE, cure)
+    modes = {"vpasswd": _READ, "vpasswd.cdb": _READ, ".qmailadmin-limits": _READ}
+    modes[".vpasswd.lock"] = _READ | _WRITE
     if group == "users":
-        yield from _file(group, os.path.join(where, ".dir-control"), _READ, cure)
+        modes[".dir-control"] = _READ
+    for name, mode in modes.items():
+        path = os.path.join(where, name)
+        give = f"chown -h {domain.uid}:{domain.gid} {shlex.quote(path)}"
+        if os.geteuid() == 0:
+            yield from _for_owner(group, path, mode, domain, give)
+        else:
+            yield from _file(group, path, mode, give if os.geteuid() == domain.uid else cure)
+
+
+def _for_owner(group: str, path: str, mode: int, domain: Domain, cure: str) -> Iterator[Finding]:
+    """Look, as root, whether a domain's owner is kept from a file that another made."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return
+    if status.st_uid != domain.uid:
+        shift = 3 if status.st_gid == domain.gid else 0
+        if mode & ~(status.st_mode >> shift):
+            detail = f"belongs to uid {status.st_uid}, and is closed to the domain's, {domain.uid}"
+            yield Finding(group, path, "warning", detail, cure)
 
 
 def _tools(site: Info) -> Iterator[Finding]:

@@ -147,6 +147,41 @@ def test_rights_for_users(mail: Home, denied: set[str], group: doctor.Group) -> 
     assert "1 of 2 domains" in found
 
 
+def test_a_file_that_another_made(mail: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root's lock of a call that was killed before it gave it to the domain's owner."""
+    lock = mail.path / "domains/example.com/.vpasswd.lock"
+    lock.chmod(0o600)
+    before = os.lstat
+    owner = {"uid": OTHER, "gid": OTHER}
+
+    def lstat(path: Any, **options: Any) -> os.stat_result:
+        fields = list(before(path, **options))
+        if str(path) == str(lock):
+            fields[4:6] = owner["uid"], owner["gid"]
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    cure = f"chown -h {mail.uid}:{mail.gid} {lock}"
+    for group in ("users", "passwords", "quota"):
+        found = doctor.examine([group])
+        assert warned(found)[str(lock)] == cure
+        assert [f.state for f in found if f.subject == "1 of 2 domains"] == ["ok"]
+    owner["gid"] = mail.gid
+    assert str(lock) in warned(doctor.examine(["users"]))
+    lock.chmod(0o660)
+    assert str(lock) not in warned(doctor.examine(["users"]))
+    owner["gid"] = OTHER
+    assert str(lock) in warned(doctor.examine(["users"]))
+    owner["uid"] = mail.uid
+    assert str(lock) not in warned(doctor.examine(["users"]))
+    # The owner may not open it himself.
+    monkeypatch.setattr(os, "geteuid", lambda: mail.uid)
+    monkeypatch.setattr(os, "access", lambda path, mode, **options: str(path) != str(lock))
+    (missing,) = (f for f in doctor.examine(["users"]) if f.state == "missing")
+    assert (missing.subject, missing.cure) == (str(lock), cure)
+
+
 def test_rights_for_authentication(mail: Home, denied: set[str]) -> None:
     assert lacking("authentication") == dict.fromkeys(
         ("example.com", "example.org"), f"only root and uid {mail.uid} find users"
