@@ -279,10 +279,12 @@ void adding_undo(const struct store *s, struct adding *a) {
     let_go(a); /* for the next one to try */
 }
 
-/* One that this process may have made, and that no living one holds. */
+/* One that this process may have made, and that no living one holds. Its number may be another's
+ * where it went since it was opened. */
 static bool is_left(int dir) {
     struct stat st;
-    return fstat(dir, &st) == 0 && is_our_own(&st) && flock(dir, LOCK_EX | LOCK_NB) == 0;
+    return flock(dir, LOCK_EX | LOCK_NB) == 0 && fstat(dir, &st) == 0 && is_our_own(&st) &&
+           st.st_nlink > 0;
 }
 
 bool adding_is_left(const struct store *s) {

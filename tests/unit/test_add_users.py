@@ -721,3 +721,30 @@ def test_the_place_of_what_was_taken_for_dead_is_another_s(mail: Home) -> None:
     assert api.authenticate("alice", "one.com", PASSWORD)
     api.set_password("alice", "one.com", PASSWORD)  # which clears what a dead process has left
     assert not made.parent.exists()
+
+
+@bundled_alone("nothing is made before the users are")
+def test_the_place_of_what_ended_is_another_s(mail: Home) -> None:
+    """Between a call's opening what may be left and locking it, it goes, another has its place."""
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    made = directory(mail) / ".adding:/0"
+    made.mkdir(0o700, parents=True)
+    held: list[int] = []
+
+    def judge(call: strike.Call) -> int:
+        if call.name == "flock" and not held:
+            made.rmdir()
+            made.mkdir(0o700)
+            (made / "bob").mkdir()
+            held.append(os.open(made, os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+        return 0
+
+    def clear() -> int:
+        api.add_user("alice", "one.com", PASSWORD)
+        return 0
+
+    assert strike.run(clear, judge) == strike.Outcome(0, False)
+    assert (made / "bob").is_dir()
+    os.close(held[0])
