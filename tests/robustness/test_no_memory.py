@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import subprocess
 import sys
@@ -17,6 +15,8 @@ from tests.robustness import strike
 
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
+# Without what begins to measure coverage in a program.
+ENVIRONMENT = {k: x for k, x in os.environ.items() if not k.startswith("COV_CORE")}
 
 
 @pytest.mark.torture
@@ -29,10 +29,9 @@ def test_an_allocation_fails(tmp_path: Path) -> None:
     shim = tmp_path / "no_memory.so"
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     subprocess.run(["gcc", *flags, "-o", shim, HERE / "no_memory.c"], check=True)
-    environment = {k: x for k, x in os.environ.items() if not k.startswith("COV_CORE")}
     ran = subprocess.run(
         [sys.executable, "-m", "tests.robustness.no_memory", str(torture.step(41))],
-        env={**environment, "LD_PRELOAD": str(shim), "VPOPMAIL_TEST_CLIB": str(clib.built())},
+        env={**ENVIRONMENT, "LD_PRELOAD": str(shim), "VPOPMAIL_TEST_CLIB": str(clib.built())},
         capture_output=True,
         text=True,
         check=False,
@@ -42,26 +41,35 @@ def test_an_allocation_fails(tmp_path: Path) -> None:
     torture.tell(ran.stdout.strip())
 
 
+HEAP = """
+import ctypes, errno
+from tests.robustness import strike
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+refused = []
+
+def allocate():
+    for _ in range(10000):
+        memory = libc.malloc(4000)
+        if not memory:
+            return -1
+        ctypes.memset(memory, 1, 4000)
+    return 0
+
+def refuse(call):
+    refused.append(call.name == "brk")
+    return errno.ENOMEM if refused[-1] else 0
+
+assert strike.run(allocate, refuse) == strike.Outcome(0, False)
+assert any(refused)
+"""
+
+
 @pytest.mark.skipif(torture.SANITIZED, reason="a sanitizer allocates by itself")
 def test_a_heap_that_does_not_grow_is_no_end() -> None:
     """Of what is struck: malloc() then takes memory elsewhere, as with a kernel that refuses."""
     if strike.why_not():
         pytest.skip(strike.why_not())
-    libc = ctypes.CDLL(None)
-    libc.malloc.restype = ctypes.c_void_p
-    refused = []
-
-    def allocate() -> int:
-        for _ in range(10000):
-            memory = libc.malloc(4000)
-            if not memory:
-                return -1
-            ctypes.memset(memory, 1, 4000)
-        return 0
-
-    def refuse(call: strike.Call) -> int:
-        refused.append(call.name == "brk")
-        return errno.ENOMEM if refused[-1] else 0
-
-    assert strike.run(allocate, refuse) == strike.Outcome(0, False)
-    assert any(refused)
+    # A process of its own, whose heap has not much that is free.
+    subprocess.run([sys.executable, "-c", HEAP], check=True, cwd=TOP, env=ENVIRONMENT)
