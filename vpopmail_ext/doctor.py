@@ -190,7 +190,7 @@ def _account(group: Group, domain: Domain) -> Iterator[Finding]:
         yield from _file(group, os.path.join(where, "vpasswd.cdb"), _READ, cure)
         return
     yield _directory(group, where, cure)
-    modes = {"vpasswd": _READ, "vpasswd.cdb": _READ, ".qmailadmin-limits": _READ}
+    modes = dict.fromkeys(("vpasswd", "vpasswd.cdb", ".qmailadmin-limits"), _READ)
     modes[".vpasswd.lock"] = _READ | _WRITE
     if group == "users":
         modes[".dir-control"] = _READ

@@ -249,15 +249,14 @@ def _answer(listener: int, known: dict[int, str], judge: Judge) -> object:
         return None
     number, pid, _, which, _, _, *arguments = struct.unpack("QIIiIQ6Q", block)
     mark = known[which] == "ftruncate" and arguments[0] & 0xFFFFFFFF == 0xFFFFFFFF
-    answer = error = 0 if mark else judge(Call(known[which], pid, tuple(arguments)))
+    answer = 0 if mark else judge(Call(known[which], pid, tuple(arguments)))
     if answer == KILL:
         os.kill(pid, signal.SIGKILL)
         return END
-    result = 0
+    go_on = struct.pack("QqiI", number, 0, -answer, 0 if answer else 1)
     if answer and known[which] == "brk":
         # It tells no error but the end as it is; an errno is taken for an end far off.
-        result, error = _end_of_heap(pid), 0
-    go_on = struct.pack("QqiI", number, result, -error, 0 if answer else 1)
+        go_on = struct.pack("QqiI", number, _end_of_heap(pid), 0, 0)
     with suppress(FileNotFoundError):  # the same, by another thread's call
         fcntl.ioctl(listener, _SEND, go_on)
     return END if mark else None

@@ -694,13 +694,8 @@ def test_one_after_the_other(mail: Home, monkeypatch: pytest.MonkeyPatch) -> Non
     assert told == [(0, 2), (1, 2), (2, 2)]
 
 
-@bundled_alone("nothing is made before the users are")
-def test_the_place_of_what_was_taken_for_dead_is_another_s(mail: Home) -> None:
-    """Between a batch's making its directory and locking it, it goes, and another batch has it."""
-    if strike.why_not():
-        pytest.skip(strike.why_not())
-    made = directory(mail) / ".adding:/0"
-    held: list[int] = []
+def taking(made: Path, held: list[int]) -> strike.Judge:
+    """At the first lock, have a batch's directory go, and another have its place, who holds it."""
 
     def judge(call: strike.Call) -> int:
         if call.name == "flock" and not held:
@@ -711,10 +706,21 @@ def test_the_place_of_what_was_taken_for_dead_is_another_s(mail: Home) -> None:
             fcntl.flock(held[0], fcntl.LOCK_EX)
         return 0
 
+    return judge
+
+
+@bundled_alone("nothing is made before the users are")
+def test_the_place_of_what_was_taken_for_dead_is_another_s(mail: Home) -> None:
+    """Between a batch's making its directory and locking it, it goes, and another batch has it."""
+    if strike.why_not():
+        pytest.skip(strike.why_not())
+    made = directory(mail) / ".adding:/0"
+    held: list[int] = []
+
     def add() -> int:
         return api.add_users("one.com", [("alice", PASSWORD)], threads=1) - 1
 
-    assert strike.run(add, judge) == strike.Outcome(0, False)
+    assert strike.run(add, taking(made, held)) == strike.Outcome(0, False)
     assert (made / "bob").is_dir()
     os.close(held[0])
     assert [user.name for user in api.users("one.com")] == ["alice"]
@@ -732,19 +738,10 @@ def test_the_place_of_what_ended_is_another_s(mail: Home) -> None:
     made.mkdir(0o700, parents=True)
     held: list[int] = []
 
-    def judge(call: strike.Call) -> int:
-        if call.name == "flock" and not held:
-            made.rmdir()
-            made.mkdir(0o700)
-            (made / "bob").mkdir()
-            held.append(os.open(made, os.O_RDONLY))
-            fcntl.flock(held[0], fcntl.LOCK_EX)
-        return 0
-
     def clear() -> int:
         api.add_user("alice", "one.com", PASSWORD)
         return 0
 
-    assert strike.run(clear, judge) == strike.Outcome(0, False)
+    assert strike.run(clear, taking(made, held)) == strike.Outcome(0, False)
     assert (made / "bob").is_dir()
     os.close(held[0])
