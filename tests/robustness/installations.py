@@ -238,8 +238,7 @@ class Installation:
 @contextmanager
 def to_be_struck() -> Iterator[Installation]:
     """Give an installation whose calls can be struck, else skip the test."""
-    if strike.why_not():
-        pytest.skip(strike.why_not())
+    strike.skip_where_impossible()
     if v.info().library == "real":
         pytest.skip("a real libvpopmail's calls are not made by us, and it keeps no journal")
     with tempfile.TemporaryDirectory(dir=MEMORY) as top:

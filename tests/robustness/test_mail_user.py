@@ -437,8 +437,7 @@ def temporary(path: str) -> str:
 
 def test_what_is_used_is_swapped(home: Any, place: Path) -> None:
     """All temporary names, and no others: of these the mail user has to be told."""
-    if strike.why_not():
-        pytest.skip(strike.why_not())
+    strike.skip_where_impossible()
     clib.lib()
     used = set()
 
@@ -519,8 +518,7 @@ def test_a_users_directory_that_is_told_with_two_slashes(home: Any) -> None:
 
 def test_a_change_of_one_that_begins_with_two_slashes_is_completed(home: Any) -> None:
     """It is that below the domain's, not /bob, which a killed call leaves to the next one."""
-    if strike.why_not():
-        pytest.skip(strike.why_not())
+    strike.skip_where_impossible()
     directory = told_as(home, "/bob")
     decided = False
 
@@ -576,8 +574,7 @@ def test_what_is_anothers_by_then_stays(home: Any, place: Path, tmp_path: Path) 
             theirs.rename(moved)
         return 0
 
-    if strike.why_not():
-        pytest.skip(strike.why_not())
+    strike.skip_where_impossible()
     outcome = strike.run(lambda: lib.vpx_del_user(b"alice", DOMAIN.encode()), judge)
     assert outcome.code != 0
     assert (moved / "file").read_text() == "to be kept\n"
@@ -599,8 +596,7 @@ def test_a_directory_elsewhere_that_could_not_go_stays_with_its_user(
     home: Any, place: Path, tmp_path: Path
 ) -> None:
     """The directory is the mail user's, the one that it stands in is root's."""
-    if strike.why_not():
-        pytest.skip(strike.why_not())
+    strike.skip_where_impossible()
     directory = elsewhere(home, tmp_path)
     before = sorted(directory.rglob("*"))
 

@@ -22,8 +22,7 @@ ENVIRONMENT = {k: x for k, x in os.environ.items() if not k.startswith("COV_CORE
 @pytest.mark.torture
 @pytest.mark.skipif(torture.SANITIZED, reason="a sanitizer allocates by itself")
 def test_an_allocation_fails(tmp_path: Path) -> None:
-    if strike.why_not():
-        pytest.skip(strike.why_not())
+    strike.skip_where_impossible()
     if v.info().library == "real":
         pytest.skip("a real libvpopmail's calls are not made by us, and it keeps no journal")
     shim = tmp_path / "no_memory.so"
@@ -69,7 +68,6 @@ assert any(refused)
 @pytest.mark.skipif(torture.SANITIZED, reason="a sanitizer allocates by itself")
 def test_a_heap_that_does_not_grow_is_no_end() -> None:
     """Of what is struck: malloc() then takes memory elsewhere, as with a kernel that refuses."""
-    if strike.why_not():
-        pytest.skip(strike.why_not())
+    strike.skip_where_impossible()
     # A process of its own, whose heap has not much that is free.
     subprocess.run([sys.executable, "-c", HEAP], check=True, cwd=TOP, env=ENVIRONMENT)

@@ -712,8 +712,7 @@ def taking(made: Path, held: list[int]) -> strike.Judge:
 @bundled_alone("nothing is made before the users are")
 def test_the_place_of_what_was_taken_for_dead_is_another_s(mail: Home) -> None:
     """Between a batch's making its directory and locking it, it goes, and another batch has it."""
-    if strike.why_not():
-        pytest.skip(strike.why_not())
+    strike.skip_where_impossible()
     made = directory(mail) / ".adding:/0"
     held: list[int] = []
 
@@ -732,8 +731,7 @@ def test_the_place_of_what_was_taken_for_dead_is_another_s(mail: Home) -> None:
 @bundled_alone("nothing is made before the users are")
 def test_the_place_of_what_ended_is_another_s(mail: Home) -> None:
     """Between a call's opening what may be left and locking it, it goes, another has its place."""
-    if strike.why_not():
-        pytest.skip(strike.why_not())
+    strike.skip_where_impossible()
     made = directory(mail) / ".adding:/0"
     made.mkdir(0o700, parents=True)
     held: list[int] = []
