@@ -36,6 +36,7 @@ if [ "${1:-}" = integration ]; then
     need chromium command -v chromium
     need chromium-driver command -v chromedriver
     need apache2-bin test -x /usr/sbin/apache2
+    need apache2-suexec-pristine test -x /usr/lib/apache2/suexec
     need libapache2-mod-wsgi-py3 test -e /usr/lib/apache2/modules/mod_wsgi.so
     need nginx-light test -x /usr/sbin/nginx
     need sudo command -v visudo

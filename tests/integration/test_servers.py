@@ -243,7 +243,7 @@ def test_mod_wsgi(home: Home, place: Path) -> None:
 
 
 def test_cgi(home: Home, place: Path) -> None:
-    needs("/usr/sbin/apache2")
+    needs("/usr/sbin/apache2", "/usr/lib/apache2/suexec")
     block, _ = told("apache", ("/var/www/panel", PANEL))
     modules = ("mpm_event", "authz_core", "alias", "cgid", "suexec")
     loaded = "".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so\n" for name in modules)
