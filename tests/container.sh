@@ -70,7 +70,8 @@ parts+=(
 )
 # An environment's Python may be where a directory above is empty; the checkout may be anywhere.
 [ -z "${VIRTUAL_ENV:-}" ] || [ ! -d "$VIRTUAL_ENV" ] || parts+=(--ro-bind "$VIRTUAL_ENV" "$VIRTUAL_ENV")
-parts+=(--bind "$top" "$top" --chdir "$cwd" --unsetenv TMPDIR)
+# In an empty directory, bwrap would make the way to it root's alone: servers run as others too.
+parts+=(--perms 0755 --dir "${top%/*}/" --bind "$top" "$top" --chdir "$cwd" --unsetenv TMPDIR)
 parts+=(--unshare-net --unshare-pid --unshare-ipc --die-with-parent)
 
 contained() { # root|userns COMMAND [ARGUMENT…]
